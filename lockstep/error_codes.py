@@ -88,6 +88,7 @@ _TABLE = (
     ErrorCode("PLAN_MISMATCH", 2051, _P, False, "The request's plan is not what policy and profile give.", "Start again."),
     ErrorCode("MIGRATION_BLOCKED", 2052, _P, False, "A forward-only migration forbids rollback.", "Set on_failure to hold or roll_forward."),
     ErrorCode("CLOCK_SKEW", 2053, _P, True, "Clocks differ by more than max_skew_s.", "Mend the clock."),
+    ErrorCode("SCRAPE_GAP", 2054, _P, True, "A series did not last the whole window.", "Look again in a new window."),
     # ---- running: 2060–2079
     ErrorCode("FENCED", 2060, _R, False, "A newer epoch owns the target.", "A newer owner acts here: only stop."),
     ErrorCode("LEASE_BUSY", 2061, _W, True, "Another rollout holds the environment.", "Wait, or see client lock show."),
@@ -98,6 +99,7 @@ _TABLE = (
     ErrorCode("ROLLBACK_FAILED", 2066, _F, False, "The way back is refused or unhealthy.", "A person must look now.", _C),
     ErrorCode("NO_SAFE_TARGET", 2067, _F, False, "No release is safe to go back to.", "A person must look now.", _C),
     ErrorCode("SHIFT_UNCONFIRMED", 2068, _R, True, "Traffic does not read back as asked.", "See client target status."),
+    ErrorCode("ROLLBACK_REF_STALE", 2069, _P, False, "The release to go back to is not safe any more.", "Name another committed release."),
     # ---- control plane and store: 2080–2089
     ErrorCode("STORE_UNREACHABLE", 2080, _N, True, "The store cannot be reached.", "Check its address and credentials."),
     ErrorCode("STORE_ANSWER_UNKNOWN", 2081, _N, True, "A conditional write got no usable answer.", "Run it again; nothing was cleaned up."),
@@ -106,6 +108,8 @@ _TABLE = (
     ErrorCode("PAYLOAD_TOO_LARGE", 2084, Exit.INTERNAL, False, "A message exceeds 8 KiB.", "Report this: it is a bug."),
     ErrorCode("SERVER_BINARY_MISSING", 2085, _N, False, "No Temporal server binary is at hand.", "Install Go, or set LOCKSTEP_TEMPORAL_BIN."),
     ErrorCode("STACK_STATE", 2086, _U, False, "The embedded stack is not in the needed state.", "See client dev status."),
+    ErrorCode("OBJECT_TOO_LARGE", 2087, _U, False, "An object exceeds the store's limit.", "Keep it elsewhere and name its digest."),
+    ErrorCode("WORKER_SILENT", 2089, _N, True, "No worker answers the question.", "Start lockstep-worker --role control."),
     ErrorCode("INTERNAL", 2099, Exit.INTERNAL, False, "A defect in Lockstep.", "Run again with --debug and report it.", _C),
 )  # fmt: skip
 

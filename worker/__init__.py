@@ -1,0 +1,1 @@
+"""The composition root: settings in, clients built, one worker process run per role."""

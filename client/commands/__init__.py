@@ -1,0 +1,1 @@
+"""One file a command; ``client.main`` holds the table of them."""

@@ -1,0 +1,1 @@
+"""Health gates: a frozen snapshot in, a verdict out (docs/spec/gates.md)."""

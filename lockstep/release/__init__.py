@@ -1,0 +1,1 @@
+"""What is delivered: the manifest, its evidence and the qualification behind it."""

@@ -1,0 +1,471 @@
+"""One environment of a rollout: lease and promotion gate, prepare, then cohort by cohort.
+
+Reads like the runbook (spec rollout §3). Whatever ends it early, traffic goes back through the
+Rollback workflow, which outlives this one. Its workflow id is the environment's mutex.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from lockstep import messages as m
+
+from workflows import stubs
+from workflows.client_api import ENVIRONMENT, QUERY_STAGES, QUERY_STATUS, STAGE, STATUS
+from workflows.details import clock, environment_details, percent_of
+from workflows.steps import (
+    StepFailed,
+    Stopped,
+    failure_of,
+    settle,
+    start_control,
+    start_evaluate,
+    start_move,
+    start_wait,
+)
+from workflows.wayback import run_rollback
+
+MICROSECOND = timedelta(microseconds=1)
+EXTEND_MIN_S = 1
+UNREACHABLE_RETRY_MAX_S = 30
+# The lease outlives the bake by this: the evaluation, its retries and a worker's restart.
+LEASE_GRACE_S = 60
+# While a person is awaited the lease is renewed hourly (spec rollout §7).
+HOLD_RENEWAL = timedelta(hours=1)
+STALE_RETRY = timedelta(seconds=30)
+
+
+@workflow.defn(name=ENVIRONMENT)
+class EnvironmentRollout:
+    @workflow.init
+    def __init__(self, request: m.EnvironmentRequest) -> None:
+        self.request = request
+        self.run_context = request.run
+        self.plan = request.plan
+        self.cursor = request.cursor
+        self.checkpoint = request.checkpoint
+        self.epoch = 0
+        self.baseline: str | None = None
+        self.rollback_release: str | None = None
+        self.concurrent_snapshot: str | None = None
+        self.status = "queued"
+        self.stage = request.plan.name
+        self.waits_for = ""
+        self.until = ""
+        self.stages: dict[str, m.StageStatus] = {}
+        self.paused = request.paused
+        self.resumes = 0
+        self.touched = False
+        self.stop: Stopped | None = None
+
+    # ---- what others may say and ask ------------------------------------------------------
+
+    @workflow.signal(name="operator", description="An accepted operator action, told by Rollout")
+    def operator(self, signal: m.OperatorSignal) -> None:
+        if signal.action == "abort" and self.stop is None:
+            self.stop = Stopped("ABORTED", f"{signal.principal}: {signal.reason}")
+        elif signal.action == "pause":
+            self.paused = True
+        elif signal.action == "resume":
+            self.paused = False
+            self.resumes += 1
+
+    @workflow.query(name=QUERY_STATUS, description="Where this environment stands")
+    def query_status(self) -> m.EnvironmentStatus:
+        return m.EnvironmentStatus(
+            environment=self.plan.name,
+            status=self.status,
+            stage=self.stage,
+            epoch=self.epoch,
+            waits_for=self.waits_for,
+            until=self.until,
+            rollback_release=self.rollback_release,
+            stages=tuple(self.stages.values()),
+        )
+
+    @workflow.query(name=QUERY_STAGES, description="The cohorts of this environment")
+    def query_stages(self) -> tuple[m.StageStatus, ...]:
+        return tuple(self.stages.values())
+
+    # ---- the runbook ----------------------------------------------------------------------
+
+    @workflow.run
+    async def run(self, request: m.EnvironmentRequest) -> m.EnvironmentResult:
+        try:
+            await self.carry()
+        except BaseException as error:
+            if isinstance(error, Stopped | StepFailed):
+                return await self.go_back(error.code, error.cause)
+            if is_cancelled_exception(error):
+                reason = workflow.cancellation_reason() or "the rollout was cancelled"
+                return await self.go_back("ABORTED", reason)
+            raise
+        return self.result("passed")
+
+    async def carry(self) -> None:
+        await self.acquire()
+        self.status = "preparing"
+        self.say(waits_for=f"{self.plan.name}: the release's instances to come up at weight 0")
+        await self.prepare()
+        for index, percent in enumerate(self.plan.cohorts):
+            await self.cohort(index, percent)
+
+    async def prepare(self) -> None:
+        """What is found before anything is touched (drift) needs no way back, only the lease."""
+        request = m.PrepareRequest(
+            run=self.run_context,
+            environment=self.plan.name,
+            epoch=self.epoch,
+            cursor=self.cursor,
+        )
+        summary = f"bring the release up in {self.plan.name} at weight 0"
+        self.touched = True
+        try:
+            prepared: m.PrepareResult = await self.move(
+                stubs.prepare, request, f"{self.plan.name}/prepare", summary
+            )
+        except StepFailed as error:
+            self.touched = error.code != "TARGET_DRIFT"
+            raise
+        self.cursor = prepared.cursor
+
+    async def acquire(self) -> None:
+        """Lease and promotion gate in one activity; a busy environment is waited for."""
+        while True:
+            self.check_stop()
+            self.status = "acquiring"
+            self.say(waits_for=f"lease and promotion gate of {self.plan.name}")
+            answer: m.AcquireResult = await self.step(
+                start_control(
+                    stubs.acquire,
+                    m.AcquireRequest(
+                        run=self.run_context,
+                        environment=self.plan.name,
+                        cursor=self.cursor,
+                        passed=self.request.passed,
+                    ),
+                    f"{self.plan.name}/acquire",
+                    f"lease and promotion gate of {self.plan.name}",
+                )
+            )
+            if answer.outcome == "acquired":
+                self.epoch = answer.epoch
+                self.baseline = answer.baseline_release
+                self.rollback_release = answer.rollback_release
+                self.cursor = answer.cursor or self.cursor
+                return
+            if answer.outcome == "busy":
+                if self.plan.concurrency == "refuse":
+                    raise StepFailed("LEASE_BUSY", answer.detail)
+                self.status = "queued"
+                self.say(waits_for=f"{self.plan.name}: {answer.detail}")
+                await self.step(start_wait(self.run_context, self.plan.name))
+            elif answer.outcome == "stale":
+                # Absence of evidence stops progress and is never a reason to go back.
+                self.status = "held"
+                self.say(waits_for=f"{self.plan.name}: {answer.code}: {answer.detail}")
+                await self.rest(STALE_RETRY, f"{answer.code} on {self.plan.name}: tried again")
+            else:
+                raise StepFailed(answer.code or "EQUALITY_FAILED", answer.detail)
+
+    async def cohort(self, index: int, percent: int) -> None:
+        await self.while_paused()
+        name = f"{self.plan.name}/{percent}"
+        self.status, self.stage = "shifting", name
+        self.mark(name, action="shift", started=clock(workflow.now()))
+        if self.plan.bake_s > 0:  # a stage that lasts no time needs no entry in the UI's list
+            workflow.upsert_search_attributes([STAGE.value_set(name), STATUS.value_set("running")])
+        self.say(waits_for=f"traffic of {self.plan.name} to confirm {percent} %")
+        lease_for_s = self.lease_for_s()
+        shifted: m.ShiftResult = await self.move(
+            stubs.shift,
+            m.ShiftRequest(
+                run=self.run_context,
+                environment=self.plan.name,
+                epoch=self.epoch,
+                percent=percent,
+                baseline_release=self.baseline,
+                lease_for_s=lease_for_s,
+            ),
+            f"{name}/shift",
+            f"shift {self.plan.name} to {percent_of(percent)}",
+        )
+        start_us = shifted.confirmed_us + self.plan.settle_s * 1_000_000
+        await self.looks(index, percent, start_us, shifted.opened)
+
+    async def looks(self, index: int, percent: int, start_us: int, opened: str) -> None:
+        """Bake, then judge; while evidence is missing look again, weight unchanged."""
+        name = f"{self.plan.name}/{percent}"
+        end_us = start_us + self.plan.bake_s * 1_000_000
+        waited_s, look = 0, 0
+        while True:
+            self.status = "baking"
+            await self.bake(name, percent, end_us + self.plan.ingest_delay_s * 1_000_000)
+            self.check_stop()
+            self.status = "judging"
+            self.mark(name, action="evaluate", looks=look + 1)
+            answer = await self.step(
+                start_evaluate(
+                    self.evaluate_request(index, percent, look, start_us, end_us, opened),
+                    self.plan,
+                    f"{name}/evaluate/{look}",
+                    f"gate of {self.plan.name} at {percent_of(percent)}, look {look + 1}",
+                )
+            )
+            self.take_verdict(name, answer)
+            if answer.outcome is m.GateOutcome.PASS:
+                return
+            if answer.outcome is m.GateOutcome.FAIL:
+                raise StepFailed(answer.code or "GATE_FAILED", answer.summary)
+            unreachable = answer.outcome is m.GateOutcome.UNREACHABLE
+            if answer.opened is not None and answer.start_us is not None:
+                opened, start_us = answer.opened, answer.start_us
+                end_us = max(end_us, start_us + self.plan.bake_s * 1_000_000)
+            look += 0 if unreachable else 1
+            wait_s = max(EXTEND_MIN_S, self.plan.extend_s)
+            if unreachable:
+                wait_s = min(wait_s, UNREACHABLE_RETRY_MAX_S)
+            waited_s += wait_s
+            limit_s = self.plan.source_max_s if unreachable else self.plan.inconclusive_max_s
+            if waited_s > limit_s:
+                if self.plan.on_inconclusive == "rollback" and not unreachable:
+                    raise StepFailed(answer.code or "TOO_FEW_SAMPLES", answer.summary)
+                await self.held(answer)
+                waited_s = 0
+            end_us = max(end_us, self.now_us()) + wait_s * 1_000_000
+
+    def evaluate_request(
+        self, index: int, percent: int, look: int, start_us: int, end_us: int, opened: str
+    ) -> m.EvaluateRequest:
+        return m.EvaluateRequest(
+            run=self.run_context,
+            environment=self.plan.name,
+            epoch=self.epoch,
+            percent=percent,
+            cohort_index=index,
+            look=look,
+            start_us=start_us,
+            end_us=end_us,
+            opened=opened,
+            baseline_release=self.baseline,
+            concurrent_snapshot=self.concurrent_snapshot,
+            cursor=self.cursor,
+            checkpoint=self.checkpoint,
+            lease_for_s=self.lease_for_s(),
+            completes=index == len(self.plan.cohorts) - 1,
+        )
+
+    def take_verdict(self, name: str, answer: m.EvaluateResult) -> None:
+        self.cursor = answer.cursor
+        self.checkpoint = answer.checkpoint or self.checkpoint
+        if answer.concurrent:
+            self.concurrent_snapshot = answer.snapshot
+        self.mark(
+            name,
+            outcome=answer.outcome.value,
+            snapshot_hash=answer.snapshot,
+            verdict_hash=answer.verdict,
+            summary=answer.summary,
+            ended=clock(workflow.now()),
+        )
+
+    # ---- waiting --------------------------------------------------------------------------
+
+    async def bake(self, name: str, percent: int, until_us: int) -> None:
+        """One durable timer; late after an outage it is neither repeated nor stretched."""
+        left = timedelta(microseconds=until_us - self.now_us())
+        if left <= timedelta(0):
+            return
+        self.mark(name, action="bake")
+        self.say(
+            waits_for=f"bake of {self.plan.name} at {percent_of(percent)}",
+            until=clock(workflow.now() + left),
+        )
+        seconds = round(left.total_seconds())
+        await self.rest(left, f"bake {self.plan.name} {percent} % · {seconds} s")
+
+    async def held(self, answer: m.EvaluateResult) -> None:
+        """Evidence stayed missing: keep the weight and wait for a person, alarm at no harm."""
+        self.status = "held"
+        self.say(waits_for=f"a person: {answer.code}: {answer.summary}")
+        workflow.upsert_search_attributes([STATUS.value_set("held")])
+        await self.wait_for_person(self.resumes)
+        workflow.upsert_search_attributes([STATUS.value_set("running")])
+
+    async def while_paused(self) -> None:
+        """Raising waits while an operator paused; judging and going back never do."""
+        self.check_stop()
+        if not self.paused:
+            return
+        self.status = "paused"
+        self.say(waits_for="resume by an operator")
+        workflow.upsert_search_attributes([STATUS.value_set("paused")])
+        await self.wait_for_person(self.resumes)
+        workflow.upsert_search_attributes([STATUS.value_set("running")])
+
+    async def wait_for_person(self, resumes: int) -> None:
+        """Renew the lease as ``waiting`` hourly until a resume or a stop."""
+        waiting = True
+        while waiting:
+            await self.hold_lease(waiting=True)
+            try:
+                await workflow.wait_condition(
+                    lambda: self.resumes > resumes or self.stop is not None,
+                    timeout=HOLD_RENEWAL,
+                    timeout_summary=f"{self.plan.name} waits for a person; renews its lease",
+                )
+                waiting = False
+            except TimeoutError:
+                pass
+            self.check_stop()
+        await self.hold_lease(waiting=False)
+
+    async def hold_lease(self, *, waiting: bool, free: bool = False) -> None:
+        """Renew the lease, or give it back; neither is interrupted by a stop."""
+        verb = "give back" if free else "keep"
+        try:
+            await start_control(
+                stubs.hold,
+                m.HoldRequest(
+                    run=self.run_context,
+                    environment=self.plan.name,
+                    epoch=self.epoch,
+                    waiting=waiting,
+                    free=free,
+                ),
+                f"{self.plan.name}/hold",
+                f"{verb} the lease of {self.plan.name}" + (", waiting for a person" * waiting),
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            raise failure_of(error, "STORE_UNREACHABLE") from error
+
+    async def rest(self, duration: timedelta, summary: str) -> None:
+        """One timer that a stop or a resume interrupts."""
+        resumes = self.resumes
+        try:
+            await workflow.wait_condition(
+                lambda: self.stop is not None or (self.resumes > resumes and self.status == "held"),
+                timeout=duration,
+                timeout_summary=summary,
+            )
+        except TimeoutError:
+            return
+        self.check_stop()
+
+    # ---- steps ----------------------------------------------------------------------------
+
+    async def move(self, stub, request, activity_id: str, summary: str):
+        return await self.step(start_move(stub, request, self.plan, activity_id, summary))
+
+    async def step(self, handle: asyncio.Task):
+        """Await one activity; a stop asks it to end, waits until it has, and then wins."""
+        try:
+            await workflow.wait_condition(lambda: handle.done() or self.stop is not None)
+        except asyncio.CancelledError:
+            handle.cancel()
+            await settle(handle)
+            raise
+        if not handle.done():
+            handle.cancel()
+            await settle(handle)
+        self.check_stop()
+        try:
+            return await handle
+        except ActivityError as error:
+            self.check_stop()
+            raise failure_of(error, "SHIFT_UNCONFIRMED") from error
+
+    def check_stop(self) -> None:
+        """A cancellation may be swallowed by a step that completed: look at every boundary."""
+        if self.stop is not None:
+            raise self.stop
+        reason = workflow.cancellation_reason()
+        if reason is not None:
+            raise Stopped("ABORTED", reason or "the rollout was cancelled")
+
+    # ---- ends -----------------------------------------------------------------------------
+
+    async def go_back(self, code: str, cause: str) -> m.EnvironmentResult:
+        """Whatever the reason, what was raised is lowered, unless a newer owner acts here."""
+        if code == "FENCED":
+            return self.result("fenced", code, cause)
+        if self.epoch == 0:
+            status = {"LEASE_BUSY": "busy"}.get(code, "refused")
+            return self.result(status, code, cause)
+        if not self.touched:
+            await self.hold_lease(waiting=False, free=True)
+            return self.result("refused", code, cause)
+        if self.plan.on_failure == "hold" and code not in ("ABORTED",):
+            return await self.hold_after_failure(code, cause)
+        self.status = "rolling_back"
+        self.say(waits_for=f"traffic of {self.plan.name} to be back: {code}")
+        back = await run_rollback(
+            m.RollbackRequest(
+                run=self.run_context,
+                environment=self.plan.name,
+                task_queue=self.plan.task_queue,
+                epoch=self.epoch,
+                expected_epoch=self.epoch,
+                reason_code=code,
+                reason=cause[:600],
+                to=self.rollback_release,
+                rollback_max_s=self.plan.rollback_max_s,
+                cursor=self.cursor,
+            )
+        )
+        self.cursor = back.cursor
+        status = {"failed": "failed", "fenced": "fenced"}.get(back.status, "rolled_back")
+        return self.result(status, back.code or code, back.detail or cause, back.report)
+
+    async def hold_after_failure(self, code: str, cause: str) -> m.EnvironmentResult:
+        """Policy ``on_failure: hold``: stay at the weight; only an abort goes back."""
+        self.status = "held"
+        self.say(waits_for=f"a person (on_failure: hold): {code}: {cause}")
+        workflow.upsert_search_attributes([STATUS.value_set("held")])
+        try:
+            while True:
+                await self.wait_for_person(self.resumes)
+        except BaseException as error:
+            if isinstance(error, StepFailed):
+                return self.result("fenced", error.code, error.cause)
+            if not (isinstance(error, Stopped) or is_cancelled_exception(error)):
+                raise
+        return await self.go_back("ABORTED", f"after {code}: {cause}")
+
+    def result(
+        self, status: str, code: str = "", cause: str = "", report: str | None = None
+    ) -> m.EnvironmentResult:
+        self.status = status
+        self.say()
+        return m.EnvironmentResult(
+            status=status,
+            code=code,
+            cause=cause[:600],
+            epoch=self.epoch,
+            cursor=self.cursor,
+            checkpoint=self.checkpoint,
+            rollback_report=report,
+            rollback_release=self.rollback_release,
+            stages=tuple(self.stages.values()),
+        )
+
+    # ---- small things ---------------------------------------------------------------------
+
+    def lease_for_s(self) -> int:
+        return self.plan.lease_s + self.plan.settle_s + self.plan.bake_s + LEASE_GRACE_S
+
+    def now_us(self) -> int:
+        return round(workflow.now().timestamp() * 1_000_000)
+
+    def mark(self, name: str, **changes) -> None:
+        known = self.stages.get(name) or m.StageStatus(stage=name, action="shift")
+        self.stages[name] = known.model_copy(update=changes)
+
+    def say(self, waits_for: str = "", until: str = "") -> None:
+        self.waits_for, self.until = waits_for[:600], until
+        workflow.set_current_details(environment_details(self.query_status()))

@@ -1,0 +1,480 @@
+"""A rollout: preflight, then environment by environment, then the commit — or the way back.
+
+Owns the run's status and its end. The order dev, staging, prod is this loop and nothing else:
+production is not asked for before every earlier environment has passed in this very run.
+"""
+
+from temporalio import workflow
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from lockstep import messages as m
+    from lockstep.error_codes import exit_of
+    from lockstep.errors import Exit
+
+from workflows import stubs
+from workflows.client_api import (
+    CONTROL_QUEUE,
+    ENVIRONMENT,
+    ENVIRONMENT_NAME,
+    OWNER,
+    QUERY_STAGES,
+    QUERY_STATUS,
+    RELEASE,
+    ROLLOUT,
+    SERVICE,
+    STAGE,
+    STATUS,
+    environment_id,
+)
+from workflows.details import clock, run_details, short
+from workflows.steps import (
+    StepFailed,
+    failure_of,
+    settle,
+    start_control,
+    start_environment_preflight,
+    start_wait,
+)
+from workflows.wayback import run_rollback
+
+
+@workflow.defn(name=ROLLOUT)
+class Rollout:
+    @workflow.init
+    def __init__(self, request: m.RolloutRequest) -> None:
+        self.request = request
+        self.run_context = m.RunContext(
+            tenant_id=request.tenant_id,
+            run_id=request.run_id,
+            service=request.service,
+            release_hash=request.release_hash,
+            policy_bundle_hash=request.policy_bundle_hash,
+            env_manifest_hash=request.env_manifest_hash,
+            replay_token=request.replay_token,
+            attempt=request.attempt,
+            starter=request.starter,
+        )
+        self.status = m.RunStatusName.RUNNING
+        self.paused = False
+        self.abort_reason: str | None = None
+        self.cursor: m.TraceCursor | None = None
+        self.checkpoint: str | None = None
+        self.child: workflow.ChildWorkflowHandle | None = None
+        self.environment = ""
+        self.passed: list[m.EnvironmentResult] = []
+        self.passed_names: list[str] = []
+        self.plans: tuple[m.EnvironmentPlan, ...] = ()
+        self.stages: dict[str, tuple[m.StageStatus, ...]] = {}
+        self.rollback_releases: dict[str, str] = {}
+        self.rollback_reports: dict[str, str] = {}
+        self.reports: dict[str, str] = {}
+        self.committed = False
+        self.trace_tail: str | None = None
+        self.waits_for = ""
+        self.code, self.cause = "", ""
+        self.epoch = 0
+        self.started = clock(workflow.now())
+        self.handled_actions: dict[str, m.ActionResult] = {}
+
+    # ---- operators ------------------------------------------------------------------------
+
+    @workflow.update(name="abort", description="Stop here and go back to the rollback release")
+    async def abort(self, action: m.ActionRequest) -> m.ActionResult:
+        return await self.act("abort", action)
+
+    @workflow.update(name="pause", description="Stay at this cohort; gates go on judging")
+    async def pause(self, action: m.ActionRequest) -> m.ActionResult:
+        return await self.act("pause", action)
+
+    @workflow.update(name="resume", description="Go on after a pause or a hold")
+    async def resume(self, action: m.ActionRequest) -> m.ActionResult:
+        return await self.act("resume", action)
+
+    @abort.validator
+    @pause.validator
+    @resume.validator
+    def check_action(self, action: m.ActionRequest) -> None:
+        """Shape and state only; who may act is checked where the action is recorded."""
+        if not action.reason.strip():
+            raise ValueError("an action needs a reason")
+        if self.ended():
+            raise ValueError(f"the run has ended: {self.status.value}")
+
+    async def act(self, name: str, action: m.ActionRequest) -> m.ActionResult:
+        known = self.handled_actions.get(action.action_id)
+        if known is not None:
+            return known
+        if name == "abort":
+            self.abort_reason = self.abort_reason or f"{action.principal}: {action.reason}"
+        self.paused = name == "pause" if name != "abort" else self.paused
+        if not self.ended() and name != "abort":
+            self.status = m.RunStatusName.PAUSED if self.paused else m.RunStatusName.RUNNING
+        result = m.ActionResult(accepted=True, status=self.status.value, detail=f"{name} accepted")
+        self.handled_actions[action.action_id] = result
+        child = self.child
+        if child is not None and not child.done():
+            signal = m.OperatorSignal(action=name, reason=action.reason, principal=action.principal)
+            try:
+                await child.signal("operator", signal)
+            except Exception as error:
+                # The child ended meanwhile: the flag set above is seen at the next boundary.
+                workflow.logger.info("operator signal not delivered: %s", error)
+        self.say()
+        return result
+
+    def ended(self) -> bool:
+        return self.status in (
+            m.RunStatusName.SUCCESS,
+            m.RunStatusName.FAILED,
+            m.RunStatusName.ROLLED_BACK,
+            m.RunStatusName.SUPERSEDED,
+        )
+
+    @workflow.query(name=QUERY_STATUS, description="Where the run stands")
+    def query_status(self) -> m.RunStatus:
+        return m.RunStatus(
+            run=self.run_context,
+            status=self.status,
+            stage=self.stage(),
+            environment=self.environment,
+            epoch=self.epoch,
+            passed=tuple(self.passed_names),
+            waits_for=self.waits_for,
+            rollback_releases=self.rollback_releases,
+            reports=self.reports,
+            committed=self.committed,
+            trace_tail_hash=self.trace_tail,
+            code=self.code,
+            cause=self.cause,
+            started=self.started,
+        )
+
+    @workflow.query(name=QUERY_STAGES, description="Cohorts of an environment that has ended")
+    def query_stages(self, environment: str) -> tuple[m.StageStatus, ...]:
+        return self.stages.get(environment, ())
+
+    # ---- the road -------------------------------------------------------------------------
+
+    @workflow.run
+    async def run(self, request: m.RolloutRequest) -> m.RolloutResult:
+        result = await self.carry()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return result
+
+    async def carry(self) -> m.RolloutResult:
+        try:
+            preflight = await self.preflight()
+            if not preflight.passed:
+                return self.refused(preflight)
+            if self.request.dry_run:
+                return self.end(m.RunStatusName.SUCCESS, Exit.DONE)
+        except BaseException as error:
+            if is_cancelled_exception(error):
+                return self.end(m.RunStatusName.FAILED, Exit.ROLLED_BACK, "ABORTED", "cancelled")
+            if isinstance(error, ActivityError):
+                # Nothing was touched: no target, no pointer, no log.
+                failed = failure_of(error, "PREFLIGHT_REFUSED")
+                code = exit_of(failed.code)
+                return self.end(m.RunStatusName.FAILED, code, failed.code, failed.cause)
+            raise
+        self.cursor = preflight.cursor
+        self.plans = preflight.plan
+        self.rollback_releases = dict(preflight.rollback_releases)
+        try:
+            for plan in self.plans:
+                await self.carry_environment(plan)
+            return await self.commit()
+        except BaseException as error:
+            if isinstance(error, StepFailed):
+                return await self.go_back(error.code, error.cause)
+            if isinstance(error, ActivityError) and not is_cancelled_exception(error):
+                failed = failure_of(error, "INTERNAL")
+                return await self.go_back(failed.code, failed.cause)
+            if is_cancelled_exception(error):
+                return await self.go_back("ABORTED", "the rollout was cancelled")
+            raise
+
+    async def preflight(self) -> m.PreflightResult:
+        """Each environment looks at its own targets and sources; control judges the rest."""
+        self.waits_for = "preflight"
+        self.say()
+        handles = [
+            start_environment_preflight(
+                m.PreflightEnvironmentRequest(run=self.run_context, environment=environment.name),
+                environment.task_queue,
+            )
+            for environment in self.request.environments
+        ]
+        checks: list[m.CheckResult] = []
+        for environment, handle in zip(self.request.environments, handles, strict=True):
+            try:
+                checks.extend((await handle).checks)
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                checks.append(_no_worker(environment, error))
+        result: m.PreflightResult = await start_control(
+            stubs.preflight_run,
+            m.PreflightRequest(
+                run=self.run_context,
+                environments=self.request.environments,
+                checks=tuple(checks),
+                dry_run=self.request.dry_run,
+            ),
+            "preflight",
+            "preflight: evidence, policy, rollback target",
+        )
+        self.reports["preflight_report"] = result.report
+        return result
+
+    async def carry_environment(self, plan: m.EnvironmentPlan) -> None:
+        self.check_abort()
+        result = await self.run_child(plan)
+        self.child = None
+        self.cursor = result.cursor
+        self.checkpoint = result.checkpoint or self.checkpoint
+        self.stages[plan.name] = result.stages
+        self.epoch = result.epoch
+        if result.rollback_release:
+            self.rollback_releases[plan.name] = result.rollback_release
+        if result.rollback_report:
+            self.rollback_reports[plan.name] = result.rollback_report
+        if result.status != "passed":
+            self.environment = plan.name
+            failed = "ROLLBACK_FAILED" if result.status == "failed" else result.code
+            raise StepFailed(failed or "GATE_FAILED", result.cause)
+        self.passed.append(result)
+        self.passed_names.append(plan.name)
+
+    async def run_child(self, plan: m.EnvironmentPlan) -> m.EnvironmentResult:
+        """Start the environment's workflow; its id is the mutex, so a busy one is waited for."""
+        run = self.run_context
+        self.environment = plan.name
+        while True:
+            self.waits_for = f"{plan.name}"
+            self.say()
+            try:
+                self.child = await workflow.start_child_workflow(
+                    ENVIRONMENT,
+                    m.EnvironmentRequest(
+                        run=run,
+                        plan=plan,
+                        cursor=self.cursor,
+                        checkpoint=self.checkpoint,
+                        passed=tuple(self.passed_names),
+                        paused=self.paused,
+                    ),
+                    id=environment_id(run.tenant_id, plan.name, run.service),
+                    task_queue=CONTROL_QUEUE,
+                    result_type=m.EnvironmentResult,
+                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                    cancellation_type=(
+                        workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED
+                    ),
+                    task_timeout=workflow.info().task_timeout,
+                    search_attributes=self.attributes(plan),
+                    static_summary=f"{run.service} {short(run.release_hash)} in {plan.name}",
+                )
+                break
+            except WorkflowAlreadyStartedError:
+                if plan.concurrency == "refuse":
+                    raise StepFailed(
+                        "LEASE_BUSY", f"another rollout is under way in {plan.name}"
+                    ) from None
+                self.waits_for = f"its turn on {plan.name}: another rollout is under way"
+                self.say()
+                await self.wait_for_turn(plan)
+        if self.abort_reason is not None:  # it arrived while the child was being started
+            signal = m.OperatorSignal(action="abort", reason=self.abort_reason, principal="rollout")
+            await self.child.signal("operator", signal)
+        try:
+            return await self.child
+        except ChildWorkflowError as error:
+            if is_cancelled_exception(error):
+                raise
+            raise StepFailed("INTERNAL", f"{plan.name} ended: {error.cause or error}") from None
+
+    async def wait_for_turn(self, plan: m.EnvironmentPlan) -> None:
+        handle = start_wait(self.run_context, plan.name)
+        await workflow.wait_condition(lambda: handle.done() or self.abort_reason is not None)
+        if not handle.done():
+            handle.cancel()
+            await settle(handle)
+        self.check_abort()
+        await handle
+
+    def attributes(self, plan: m.EnvironmentPlan) -> TypedSearchAttributes:
+        run = self.run_context
+        pairs = (
+            (SERVICE, run.service),
+            (ENVIRONMENT_NAME, plan.name),
+            (STAGE, f"{plan.name}/{plan.cohorts[0]}"),
+            (STATUS, "running"),
+            (RELEASE, short(run.release_hash)),
+            (OWNER, run.starter),
+        )
+        return TypedSearchAttributes([SearchAttributePair(key, value) for key, value in pairs])
+
+    async def commit(self) -> m.RolloutResult:
+        self.check_abort()
+        self.environment = ""
+        self.waits_for = "the commit"
+        self.say()
+        ended: m.EndResult = await start_control(
+            stubs.commit,
+            m.CommitRequest(
+                run=self.run_context,
+                cursor=self.cursor,
+                checkpoint=self.checkpoint,
+                epochs={
+                    name: result.epoch
+                    for name, result in zip(self.passed_names, self.passed, strict=True)
+                },
+            ),
+            "commit",
+            "certificate, FINALIZE, COMMITTED, CURRENT",
+        )
+        return self.finish(ended, m.RunStatusName.SUCCESS, Exit.DONE)
+
+    # ---- ends -----------------------------------------------------------------------------
+
+    def check_abort(self) -> None:
+        if self.abort_reason is not None:
+            raise StepFailed("ABORTED", self.abort_reason)
+        if workflow.cancellation_reason() is not None:
+            raise StepFailed("ABORTED", "the rollout was cancelled")
+
+    async def go_back(self, code: str, cause: str) -> m.RolloutResult:
+        """Environments passed earlier return to their last good release, then the run ends."""
+        self.code, self.cause = code, cause[:600]
+        self.waits_for = "lower environments to return"
+        self.say()
+        failed = code in ("ROLLBACK_FAILED", "NO_SAFE_TARGET")
+        # The environment that failed went back by itself; those that passed are restored here,
+        # newest first, each under a fresh lease and only where it still serves this release.
+        for name in reversed(self.passed_names):
+            failed |= not await self.restore(name, code, cause)
+        status = m.RunStatusName.FAILED if failed else m.RunStatusName.ROLLED_BACK
+        touched = bool(self.passed_names) or self.epoch > 0
+        if not touched:
+            status = m.RunStatusName.FAILED
+        exit_code = _exit_after(code, failed=failed, touched=touched)
+        try:
+            ended: m.EndResult = await start_control(
+                stubs.close,
+                m.CloseRequest(
+                    run=self.run_context,
+                    cursor=self.cursor,
+                    status=status,
+                    code=code,
+                    cause=cause[:600],
+                    rollback_reports=self.rollback_reports,
+                ),
+                "close",
+                "write the reports and end the log",
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            closing = failure_of(error, "STORE_UNREACHABLE")
+            return self.end(status, exit_code, code, f"{cause}; not closed: {closing.cause}")
+        return self.finish(ended, status, exit_code)
+
+    async def restore(self, name: str, code: str, cause: str) -> bool:
+        plan = next(plan for plan in self.plans if plan.name == name)
+        known = self.passed[self.passed_names.index(name)]
+        back = await run_rollback(
+            m.RollbackRequest(
+                run=self.run_context,
+                environment=name,
+                task_queue=plan.task_queue,
+                expected_epoch=known.epoch + 1,
+                reason_code=code,
+                reason=f"a later environment failed: {cause}"[:600],
+                to=known.rollback_release,
+                only_if_serving=self.run_context.release_hash,
+                rollback_max_s=plan.rollback_max_s,
+                cursor=self.cursor,
+            )
+        )
+        self.cursor = back.cursor
+        if back.report:
+            self.rollback_reports[name] = back.report
+        return back.status != "failed"
+
+    def refused(self, preflight: m.PreflightResult) -> m.RolloutResult:
+        first = preflight.failures[0] if preflight.failures else None
+        result = self.end(
+            m.RunStatusName.FAILED,
+            preflight.exit_code,
+            first.code if first else "PREFLIGHT_REFUSED",
+            first.detail if first else "",
+        )
+        return result.model_copy(update={"failures": preflight.failures})
+
+    def finish(
+        self, ended: m.EndResult, status: m.RunStatusName, exit_code: int
+    ) -> m.RolloutResult:
+        self.reports.update(ended.reports)
+        self.committed = ended.committed
+        self.trace_tail = ended.trace_tail_hash
+        return self.end(status, exit_code, self.code, self.cause)
+
+    def end(
+        self, status: m.RunStatusName, exit_code: int, code: str = "", cause: str = ""
+    ) -> m.RolloutResult:
+        self.status, self.code, self.cause = status, code, cause[:600]
+        self.waits_for = ""
+        workflow.upsert_search_attributes(
+            [STATUS.value_set(status.value), STAGE.value_set(self.stage())]
+        )
+        self.say()
+        return m.RolloutResult(
+            status=status,
+            exit_code=int(exit_code),
+            code=code,
+            cause=cause[:600],
+            reports=self.reports,
+            committed=self.committed,
+            trace_tail_hash=self.trace_tail,
+        )
+
+    # ---- small things ---------------------------------------------------------------------
+
+    def stage(self) -> str:
+        if self.committed:
+            return "done"
+        return self.environment or (self.passed_names[-1] if self.passed_names else "preflight")
+
+    def say(self) -> None:
+        names = [environment.name for environment in self.request.environments]
+        workflow.set_current_details(run_details(self.query_status(), names))
+
+
+def _no_worker(environment: m.EnvironmentQueue, error: ActivityError) -> m.CheckResult:
+    failed = failure_of(error, "NO_WORKER")
+    code = failed.code if failed.code not in ("TimeoutError", "") else "NO_WORKER"
+    return m.CheckResult(
+        name="target_reachable",
+        outcome=m.CheckOutcome.FAIL,
+        code=code,
+        detail=f"queue {environment.task_queue}: {failed.cause}"[:600],
+        environment=environment.name,
+    )
+
+
+def _exit_after(code: str, *, failed: bool, touched: bool) -> int:
+    if failed:
+        return Exit.ROLLBACK_FAILED
+    if not touched and exit_of(code) in (Exit.IN_THE_WAY, Exit.EVIDENCE_REFUSED):
+        return exit_of(code)
+    if exit_of(code) is Exit.EVIDENCE_REFUSED:
+        return Exit.EVIDENCE_REFUSED
+    return Exit.ROLLED_BACK
