@@ -48,7 +48,7 @@ test-all: lint parts ## Everything
 check: test ## What CI runs
 
 bench: $(STAMP) parts ## Speed as ratios, into bench/results/latest.json
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m bench.run
 
 clean: ## Remove what make made here (the cache of binaries stays)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ the policy of the step (``workflows.steps``).
 
 import contextvars
 import functools
+import logging
 import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -38,6 +39,11 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except LockstepError as error:
             raise as_application_error(error) from None
+        except Exception as error:
+            # A defect: retried, so that a mended worker goes on where this one could not.
+            logging.exception("defect in %s", function.__name__)
+            cause = f"{type(error).__name__}: {error}"[:300]
+            raise ApplicationError(cause, type="INTERNAL") from error
         finally:
             stop.set()
             beating.join()

@@ -15,34 +15,28 @@ from activities import tracing
 from activities.bench import MICROS, Bench
 from activities.calls import step
 from activities.certifying import authorise_start, rollout_key, verify_for
-from activities.in_use import expected_digests
-from activities.moving import check_runs_exactly, drift
+from activities.checks import not_configured, run_check
 from lockstep import determinism, operators, utc
 from lockstep.digest import from_text, sha256, to_text
 from lockstep.error_codes import exit_of
 from lockstep.errors import DataError, Exit, LockstepError, RefusedError
-from lockstep.ledger import lapsed
 from lockstep.messages import (
     CheckOutcome,
     CheckResult,
     EnvironmentPlan,
-    PreflightEnvironmentRequest,
-    PreflightEnvironmentResult,
     PreflightRequest,
     PreflightResult,
     RunContext,
 )
 from lockstep.plan import resolve_plan
 from lockstep.policy import Policy
-from lockstep.ports import Selection
-from lockstep.profile import EnvironmentProfile, EnvironmentSpec
+from lockstep.profile import EnvironmentProfile
 from lockstep.release.manifest import Manifest
 from lockstep.reports import PreflightReport, RolloutManifest
 from lockstep.trace import iter_record, run_header
 from lockstep.trust.verify import TrustReport
 
 FAILURES_SHOWN = 5
-LAST_MINUTE_US = 60 * MICROS
 
 # Names of a trust report's checks → the preflight check they belong to, in preflight's order.
 TRUST_CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -93,155 +87,6 @@ FIXED_ORDER = (
 """The order of the report; within one check, the profile's order of environments."""
 
 
-def _check(
-    name: str, judge: Callable[[], str], environment: str = "", outcome: CheckOutcome | None = None
-) -> CheckResult:
-    """Run one check: its detail when it holds, its code and cause when it does not."""
-    try:
-        detail = judge()
-    except LockstepError as error:
-        return CheckResult(
-            name=name,
-            outcome=CheckOutcome.FAIL,
-            code=error.code,
-            detail=f"{error.place} {error.cause}".strip()[:600],
-            environment=environment,
-        )
-    return CheckResult(
-        name=name,
-        outcome=outcome or CheckOutcome.PASS,
-        detail=detail[:600],
-        environment=environment,
-    )
-
-
-def _not_configured(name: str, why: str, environment: str = "") -> CheckResult:
-    return CheckResult(
-        name=name, outcome=CheckOutcome.NOT_CONFIGURED, detail=why, environment=environment
-    )
-
-
-@dataclass(frozen=True)
-class EnvironmentPreflight:
-    """On the environment's worker: its target, its source, its lease. Reads only."""
-
-    bench: Bench
-
-    @activity.defn(name="preflight.environment")
-    @step
-    def preflight_environment(
-        self, request: PreflightEnvironmentRequest
-    ) -> PreflightEnvironmentResult:
-        bench, run = self.bench, request.run
-        bench.own(run, request.environment)
-        spec = bench.environment(run, request.environment)
-        name = spec.name
-        lease, _ = bench.ledger.lease(name, run.service)
-        busy = (
-            lease is not None
-            and lease.state != "free"
-            and lease.holder != run.run_id
-            and not lapsed(lease, bench.store.now())
-        )
-        checks = [
-            _check("rollback_target", lambda: self._rollback_target(run, spec), name),
-            _check("target_reachable", lambda: self._reachable(spec), name),
-        ]
-        reachable = checks[-1].outcome is CheckOutcome.PASS
-        later: tuple[tuple[str, Callable[[], str]], ...] = (
-            ("target_state", lambda: self._state(run, spec)),
-            ("metrics", lambda: self._metrics(run, spec)),
-            ("capacity", lambda: self._capacity(run, spec)),
-        )
-        for check, judge in later:
-            if busy:
-                detail = f"run {lease.holder} holds the lease: checked when it is taken"
-                checks.append(
-                    CheckResult(
-                        name=check, outcome=CheckOutcome.DEFERRED, detail=detail, environment=name
-                    )
-                )
-            elif reachable or check == "metrics":
-                checks.append(_check(check, judge, name))
-        held = f"run {lease.holder} until {lease.deadline}" if busy else "free"
-        outcome = CheckOutcome.DEFERRED if busy else CheckOutcome.PASS
-        checks.append(_check("lease", lambda: self._lease(run, spec, busy, held), name, outcome))
-        checks.append(_not_configured("windows", "the profile names no windows", name))
-        return PreflightEnvironmentResult(checks=tuple(checks))
-
-    def _lease(self, run: RunContext, spec: EnvironmentSpec, busy: bool, held: str) -> str:
-        if busy and self.bench.policy(run).concurrency == "refuse":
-            raise RefusedError("LEASE_BUSY", f"{spec.name} is held by {held}")
-        return held
-
-    def _rollback_target(self, run: RunContext, spec: EnvironmentSpec) -> str:
-        """The release to go back to exists and what it is made of is at hand."""
-        current = self.bench.ledger.current(spec.name, run.service)
-        if current is None or current.last_good is None:
-            if self._serves_unadopted(spec):
-                raise RefusedError(
-                    "ADOPT_FIRST", f"{run.service} serves in {spec.name} and was never adopted"
-                )
-            if self.bench.policy(run).first_release != "allow":
-                raise RefusedError(
-                    "FIRST_RELEASE_REFUSED", f"no release was ever committed in {spec.name}"
-                )
-            return "first release: back to weight 0"
-        artifacts, configs = expected_digests(self.bench, spec.name, run.service, current.last_good)
-        return (
-            f"{current.last_good.hex()[:12]} with {len(artifacts)} artefacts "
-            f"and {len(configs)} configurations"
-        )
-
-    def _serves_unadopted(self, spec: EnvironmentSpec) -> bool:
-        return any(i.weight > 0 for i in self.bench.target(spec).state().instances)
-
-    def _reachable(self, spec: EnvironmentSpec) -> str:
-        target = self.bench.target(spec)
-        state = target.state()
-        return f"{target.kind}, {len(state.instances)} instances, fence {state.fence_epoch}"
-
-    def _state(self, run: RunContext, spec: EnvironmentSpec) -> str:
-        """What carries the traffic is the expected release, by its digests."""
-        state = self.bench.target(spec).state()
-        current = self.bench.ledger.current(spec.name, run.service)
-        serving = current.serving if current else None
-        problem = drift(state, serving.hex() if serving else None)
-        if problem:
-            raise RefusedError("TARGET_DRIFT", problem)
-        if serving is None:
-            return "serves nothing, as recorded"
-        wanted = expected_digests(self.bench, spec.name, run.service, serving)
-        instance = state.of(serving.hex())
-        if instance is not None:
-            check_runs_exactly(instance, *wanted)
-        return f"{serving.hex()[:12]} carries 100 %"
-
-    def _metrics(self, run: RunContext, spec: EnvironmentSpec) -> str:
-        """Every query returns data for the release that runs now."""
-        source = self.bench.source(spec)
-        current = self.bench.ledger.current(spec.name, run.service)
-        if current is None or current.serving is None:
-            return "nothing serves yet: no series to expect"
-        now_us = self.bench.now_us()
-        selection = Selection(spec.name, run.service, current.serving.hex(), None)
-        opened = list(source.open(selection))
-        closed = opened or list(source.close(selection, now_us - LAST_MINUTE_US, now_us))
-        side = source.parse(selection, opened or closed, closed).canary
-        if "latency" not in side:
-            raise DataError("SOURCE_INVALID", f"no series of {current.serving.hex()[:12]}")
-        return f"{source.kind}, {len(closed)} answers"
-
-    def _capacity(self, run: RunContext, spec: EnvironmentSpec) -> str:
-        current = self.bench.ledger.current(spec.name, run.service)
-        if current is None or current.serving is None:
-            return "nothing serves yet"
-        reason = self.bench.target(spec).capacity(current.serving.hex(), 100)
-        if reason is not None:
-            raise RefusedError("CAPACITY", reason)
-        return "the serving release can carry all of it"
-
-
 @dataclass(frozen=True)
 class RunPreflight:
     """On the control worker: evidence, policy, order; then the report and PREPARE."""
@@ -261,16 +106,16 @@ class RunPreflight:
             trust = verify_for(bench, run).report
             checks += _trust_checks(trust)
         except LockstepError as error:
-            checks.append(_check("objects", _raiser(error)))
+            checks.append(run_check("objects", _raiser(error)))
         checks.append(
-            _check("policy_and_profile", lambda: self._plan_matches(request, policy, profile))
+            run_check("policy_and_profile", lambda: self._plan_matches(request, policy, profile))
         )
-        checks.append(_check("authorisation", lambda: authorise_start(bench, run).require().reason))
-        checks.append(_check("secrets", self._secrets))
         checks.append(
-            _not_configured("rotation_record", "key rotation is not part of this version")
+            run_check("authorisation", lambda: authorise_start(bench, run).require().reason)
         )
-        checks.append(_check("migrations", lambda: self._migrations(run, policy)))
+        checks.append(run_check("secrets", self._secrets))
+        checks.append(not_configured("rotation_record", "key rotation is not part of this version"))
+        checks.append(run_check("migrations", lambda: self._migrations(run, policy)))
         ordered = _ordered(checks, profile.names())
         failed = [check for check in ordered if check.outcome is CheckOutcome.FAIL]
         rollback = self._rollback_releases(run, profile)

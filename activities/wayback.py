@@ -247,7 +247,9 @@ class MoveBackActivities:
     def _look(self, request: MoveBackRequest, spec: EnvironmentSpec, to: bytes) -> Health:
         """One fresh window of the rollback release: its errors, by strict-v1's limit."""
         source = self.bench.source(spec)
-        selection = Selection(spec.name, request.run.service, release_name(to_text(to)), None)
+        selection = Selection(
+            spec.name, request.run.service, release_name(request.withdraw), to.hex()
+        )
         start_us = self.bench.now_us()
         try:
             opened = list(source.open(selection))
@@ -256,7 +258,8 @@ class MoveBackActivities:
             sides = source.parse(selection, opened, closed)
         except LockstepError as error:
             return Health("unverified", f"read back and healthy at the target; {error}"[:300])
-        requests, errors = sides.canary["requests"], sides.canary["errors"]
+        side = sides.baseline or {"requests": 0, "errors": 0}
+        requests, errors = side["requests"], side["errors"]
         if requests == 0:
             return Health("unverified", "read back and healthy at the target; no traffic to judge")
         verdict = error_rate(errors, requests)

@@ -23,7 +23,7 @@ from lockstep.policy import Policy, resolve_policy
 from lockstep.profile import EnvironmentProfile, resolve_profile
 
 if TYPE_CHECKING:
-    from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+    from ruamel.yaml.nodes import MappingNode, Node
 
 YAML_DEPTH_MAX = 32
 SETTINGS_PLACES = (Path("lockstep.toml"), Path(".lockstep") / "lockstep.toml")
@@ -113,24 +113,26 @@ def _read_document(path: Path, resolve: Callable[[Any], Document]) -> Document:
         except LockstepError as error:
             error.place = name
             raise
-    if data.lstrip()[:1] == b"{":
-        return _read_json(data, name, resolve)
-    value, lines = parse_yaml(data, name)
+    value, lines = _parse_text(data, name)
     try:
         return resolve(value)
     except DocumentError as error:
         raise error.located(name, lines) from None
 
 
-def _read_json(data: bytes, name: str, resolve: Callable[[Any], Document]) -> Document:
+def _parse_text(data: bytes, name: str) -> tuple[Any, Lines]:
+    """JSON where it is that, else YAML, which also knows the lines of nearly all JSON."""
+    if data.lstrip()[:1] != b"{":
+        return parse_yaml(data, name)
     try:
-        return resolve(parse_json(data))
-    except DocumentError as error:
-        try:  # JSON is nearly always YAML too, and the YAML reader knows the lines
-            _, lines = parse_yaml(data, name)
-        except DataError:
-            lines = {}
-        raise error.located(name, lines) from None
+        value = parse_json(data)
+    except DocumentError:
+        return parse_yaml(data, name)  # a flow map; or JSON that is broken, told with its line
+    try:
+        _, lines = parse_yaml(data, name)
+    except DataError:  # a tab between tokens, which YAML forbids and JSON allows
+        lines = {}
+    return value, lines
 
 
 def parse_yaml(data: bytes, name: str) -> tuple[Any, Lines]:
@@ -231,7 +233,7 @@ class _Reader:
             self.lines[field] = _line_of(key_node)
             yield key, self._value(value_node, field)
 
-    def _scalar(self, node: "ScalarNode", at: FieldPath) -> Any:
+    def _scalar(self, node: "Node", at: FieldPath) -> Any:
         tag, text = _tag(node), node.value
         if not tag.startswith(_TAG) or not isinstance(text, str):
             raise self._refuse(node, at, f"the tag {tag} is not read")
@@ -252,7 +254,7 @@ class _Reader:
             return self._float(node, at)
         raise self._refuse(node, at, f"the tag !!{kind} is not read")
 
-    def _float(self, node: "ScalarNode", at: FieldPath) -> float:
+    def _float(self, node: "Node", at: FieldPath) -> float:
         try:
             return float(node.value.replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:

@@ -110,11 +110,13 @@ def _environments(
 class Watcher:
     """Asks for one run's status, remembering which environments need no second question."""
 
-    def __init__(self, server: Server, context: Context, run_id: str) -> None:
+    def __init__(
+        self, server: Server, context: Context, run_id: str, workflow_id: str = ""
+    ) -> None:
         self.server = server
         self.context = context
         self.run_id = run_id
-        self.workflow_id = rollout_id(context.tenant_id, run_id)
+        self.workflow_id = workflow_id or rollout_id(context.tenant_id, run_id)
         self.url = ui_url(context, self.workflow_id)
         self._stages: dict[str, list[dict[str, Any]]] = {}
         self._children: dict[str, Execution] = {}

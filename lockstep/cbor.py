@@ -108,10 +108,10 @@ def _container(value: Any, levels: int) -> Any:
     changed = _changed_items(enumerate(value), levels - 1)
     if not changed:
         return value
-    result = list(value)
+    items = list(value)
     for index, item in changed:
-        result[index] = item
-    return result
+        items[index] = item
+    return items
 
 
 def encode(value: Any) -> bytes:

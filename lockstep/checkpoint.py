@@ -5,13 +5,13 @@ closed empty-state map instead; the two never stand in for each other.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
 
 from lockstep.record import Digest32, Record
 
-SCHEMA_VERSION = "lockstep.checkpoint.v1"
+SCHEMA_VERSION: Final = "lockstep.checkpoint.v1"
 
 IDENTITY_FIELDS = (
     "tenant_id",

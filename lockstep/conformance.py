@@ -61,9 +61,9 @@ def _wal_from_cbor(raws: list[bytes]) -> bytes:
     return last.record_hash
 
 
-def _committed(records: list[dict]) -> bytes:
-    """COMMITTED's bytes for a log, as recovery would publish them."""
-    last = wal.fold([cbor.encode(record) for record in records]).last
+def _committed_from_wal(raws: list[bytes]) -> bytes:
+    """COMMITTED's bytes for a stored log, as recovery would publish them."""
+    last = wal.fold(raws).last
     if last is None:
         raise DataError("WAL_CORRUPTION", "no records")
     return commit.committed_from(last).to_bytes()
@@ -116,7 +116,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "authz_query_hash": (hashes.authz_query_hash, 5),
     "authz_decision_hash": (hashes.authz_decision_hash, 4),
     "trace_frame": (_trace_frame, 2),
-    "committed_from_wal": (_committed, 1),
+    "committed_from_wal": (_committed_from_wal, 1),
     "recovery_action": (_recovery_action, 2),
     "checkpoint_hash": (lambda data: sha256(Checkpoint.from_bytes(data).to_bytes()), 1),
     "stateless_checkpoint_hash": (

@@ -35,7 +35,7 @@ class Problem:
 
 
 class DocumentError(DataError):
-    """A document that breaks its schema, with all its problems in document order."""
+    """A document that breaks its schema, with all its problems."""
 
     def __init__(
         self,
@@ -99,7 +99,9 @@ def check(model: type[M], data: Any, more: Callable[[M], list[Problem]] | None =
 def problems_of(model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """What pydantic found, in sentences for the person who wrote the document."""
     found = []
-    for item in error.errors(include_url=False, include_context=False):
+    items = error.errors(include_url=False, include_context=False)
+    # An unknown key first: a mistyped name is also the cause of the field that seems to be missing.
+    for item in sorted(items, key=lambda item: item["type"] != "extra_forbidden"):
         field = tuple(item["loc"])
         if item["type"] == "extra_forbidden":
             why = unknown_key(str(field[-1]), _names_at(model, field[:-1]))

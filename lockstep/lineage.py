@@ -42,7 +42,7 @@ def sorted_rows(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """
     if type(rows) not in (list, tuple) or not 0 < len(rows) <= ROWS_MAX:
         raise _invalid("no objects, or more than can be meant")
-    checked = []
+    checked: list[list[Any]] = []
     for row in rows:
         if type(row) not in (list, tuple) or len(row) != 3:
             raise _invalid("a row is not [type, id, digest]")

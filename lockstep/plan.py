@@ -1,7 +1,6 @@
 """What a rollout does in each environment, out of policy and profile: one plain value each."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from lockstep.policy import Policy
 from lockstep.profile import EnvironmentProfile, check_bakes
@@ -20,14 +19,14 @@ class EnvironmentPlan:
     ingest_delay_s: int
     extend_s: int
     inconclusive_max_s: int
-    on_inconclusive: Literal["ask", "rollback"]
-    on_failure: Literal["rollback", "hold"]
+    on_inconclusive: str
+    on_failure: str
     lease_s: int
     progress_deadline_s: int
     rollback_max_s: int
     source_max_s: int
     max_skew_s: int
-    concurrency: Literal["queue", "refuse"]
+    concurrency: str
 
 
 def resolve_plan(policy: Policy, profile: EnvironmentProfile) -> list[EnvironmentPlan]:

@@ -5,7 +5,7 @@ product writes (header, iter records with t = 0, 1, …, end). Nothing that bind
 in it, and the tail inside the last record is left out while hashing.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -14,8 +14,8 @@ from lockstep.errors import DataError
 from lockstep.exact import digest32
 from lockstep.record import Digest32, Record
 
-SCHEMA_VERSION = "lockstep.trace.v1"
-SEGMENT_SCHEMA_VERSION = "lockstep.trace-segment.v1"
+SCHEMA_VERSION: Final = "lockstep.trace.v1"
+SEGMENT_SCHEMA_VERSION: Final = "lockstep.trace-segment.v1"
 RECORDS_MAX = 100_000
 """Bounds a hostile list; a full 3 × 5 rollout has some hundred records."""
 
@@ -23,7 +23,6 @@ TAIL_KEY = "trace_tail_hash"
 H0 = h(["trace_chain_v1"])
 """The link before the first record."""
 
-Kind = Literal["rollout", "qualification"]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 UInt64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
@@ -265,7 +264,7 @@ def qualification_end(final_status: str) -> dict[str, Any]:
     ).to_map()
 
 
-def _read(model: type[Record], record: dict[str, Any], index: int) -> Record:
+def _check(model: type[Record], record: dict[str, Any], index: int) -> None:
     place = f"record {index}"
     try:
         read = model.from_map(record)
@@ -273,30 +272,31 @@ def _read(model: type[Record], record: dict[str, Any], index: int) -> Record:
         raise _invalid(error.cause, place) from None
     if read.to_map() != record:  # an optional field given as null
         raise _invalid("not the form it is written in", place)
-    return read
 
 
-def validate_trace(records: list[dict[str, Any]], kind: Kind) -> None:
+def validate_trace(records: list[dict[str, Any]], kind: str) -> None:
     """Check frame, closed fields, ``t`` = 0, 1, …, the release's name and a sealed tail.
+
+    ``kind`` is "rollout" or "qualification".
 
     An unsealed trace (no tail in the last record) is held to everything else.
 
     Raises:
         DataError: TRACE_INVALID, naming the record.
     """
-    if kind not in FRAMES:
+    if type(kind) is not str or kind not in FRAMES:
         raise _invalid(f"a trace is one of {', '.join(FRAMES)}")
     first_model, last_model = FRAMES[kind]
     maps = _maps(records)
     if len(maps) < 2:
         raise _invalid("a trace has at least a header and an end")
-    first = _read(first_model, maps[0], 0)
-    last = _read(last_model, maps[-1], len(maps) - 1)
+    _check(first_model, maps[0], 0)
+    _check(last_model, maps[-1], len(maps) - 1)
     for index, record in enumerate(maps[1:-1], start=1):
-        step = _read(IterRecord, record, index)
-        if step.t != index - 1:
-            raise _invalid(f"t is {step.t}, not {index - 1}", place=f"record {index}")
-    if kind == "rollout" and first.release_hash != last.release_hash:
+        _check(IterRecord, record, index)
+        if record["t"] != index - 1:
+            raise _invalid(f"t is {record['t']}, not {index - 1}", place=f"record {index}")
+    if kind == "rollout" and maps[0]["release_hash"] != maps[-1]["release_hash"]:
         raise _invalid("run_end names another release than run_header")
-    if last.trace_tail_hash is not None and last.trace_tail_hash != tail(maps):
+    if TAIL_KEY in maps[-1] and maps[-1][TAIL_KEY] != tail(maps):
         raise _invalid("the sealed tail is not the chain's last link")

@@ -25,6 +25,9 @@ from lockstep.wal import WalState, fold
 
 CHECKPOINTS_MAX = 10_000
 
+DECISIONS = ("authz_decision",)
+"""Names in a trace's evidence whose hash binds values, not a stored object."""
+
 
 class CheckOutcome(StrEnum):
     PASS = "pass"
@@ -222,8 +225,12 @@ def _identity(book: _Book) -> str:
     _same("TRACE_INVALID", "run_id", evidence.run_id, header["run_id"])
     token = hashes.replay_token(header["policy_bundle_hash"], header["env_manifest_hash"])
     _same("TRACE_INVALID", "replay_token", token, header["replay_token"])
-    _same("TRACE_INVALID", "env", book.profile.names(), header["env"])
     prepared = book.log.records[0].payload
+    wanted = prepared.get("environments", book.profile.names())
+    _same("TRACE_INVALID", "env", wanted, header["env"])
+    for name in header["env"]:
+        if book.profile.environment(name) is None:
+            raise DataError("TRACE_INVALID", f"env: the profile has no {name}")
     names = ("operation", "service", "attempt")
     if all(name in prepared for name in names):
         operation, service, attempt = (prepared[name] for name in names)
@@ -252,6 +259,7 @@ def _objects(book: _Book) -> str:
         (f"{record['stage']} {name}", digest)
         for record in book.trace[1:-1]
         for name, digest in record.get("evidence", {}).items()
+        if name not in DECISIONS
     ]
     for what, digest in names:
         book.object(digest, what)

@@ -39,6 +39,10 @@ class FaultProxy:
     meanwhile: Callable[[], None] | None = None
     seen: list[str] = field(default_factory=list)
 
+    def reset(self) -> None:
+        """Pass everything on again and forget what was seen."""
+        self.scripts, self.always, self.meanwhile, self.seen = {}, {}, None, []
+
     def __enter__(self) -> "FaultProxy":
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import boto3
@@ -38,8 +39,8 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def client(self):
-        """A plain boto3 client, for what a test does behind the store's back."""
+    @cached_property
+    def _client(self):
         return boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint,
@@ -48,6 +49,10 @@ class S3Server:
             aws_secret_access_key=self.secret_key,
             config=Config(s3={"addressing_style": "path"}, proxies={}, connect_timeout=1),
         )
+
+    def client(self):
+        """A plain boto3 client, for what a test does behind the store's back."""
+        return self._client
 
 
 def free_port() -> int:

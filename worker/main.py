@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
-from activities.preflight import EnvironmentPreflight, RunPreflight
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -26,6 +25,8 @@ from activities.finishing import FinishActivities
 from activities.gates import GateActivities
 from activities.leasing import LeaseActivities
 from activities.moving import MovingActivities
+from activities.preflight import RunPreflight
+from activities.preflight_environment import EnvironmentPreflight
 from activities.wayback import BeginRollbackActivities, MoveBackActivities
 from lockstep.digest import from_text
 from lockstep.error_codes import exit_of

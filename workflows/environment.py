@@ -4,7 +4,6 @@ Reads like the runbook (spec rollout §3). Whatever ends it early, traffic goes 
 Rollback workflow, which outlives this one. Its workflow id is the environment's mutex.
 """
 
-import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -14,13 +13,14 @@ with workflow.unsafe.imports_passed_through():
     from lockstep import messages as m
 
 from workflows import stubs
+from workflows.board import Board
 from workflows.client_api import ENVIRONMENT, QUERY_STAGES, QUERY_STATUS, STAGE, STATUS
-from workflows.details import clock, environment_details, percent_of
+from workflows.details import clock, percent_of
+from workflows.orders import Orders
 from workflows.steps import (
     StepFailed,
     Stopped,
     failure_of,
-    settle,
     start_control,
     start_evaluate,
     start_move,
@@ -47,48 +47,27 @@ class EnvironmentRollout:
         self.plan = request.plan
         self.cursor = request.cursor
         self.checkpoint = request.checkpoint
+        self.board = Board(request.plan.name)
         self.epoch = 0
         self.baseline: str | None = None
         self.rollback_release: str | None = None
         self.concurrent_snapshot: str | None = None
-        self.status = "queued"
-        self.stage = request.plan.name
-        self.waits_for = ""
-        self.until = ""
-        self.stages: dict[str, m.StageStatus] = {}
-        self.paused = request.paused
-        self.resumes = 0
+        self.orders = Orders(paused=request.paused)
         self.touched = False
-        self.stop: Stopped | None = None
 
     # ---- what others may say and ask ------------------------------------------------------
 
     @workflow.signal(name="operator", description="An accepted operator action, told by Rollout")
     def operator(self, signal: m.OperatorSignal) -> None:
-        if signal.action == "abort" and self.stop is None:
-            self.stop = Stopped("ABORTED", f"{signal.principal}: {signal.reason}")
-        elif signal.action == "pause":
-            self.paused = True
-        elif signal.action == "resume":
-            self.paused = False
-            self.resumes += 1
+        self.orders.receive(signal)
 
     @workflow.query(name=QUERY_STATUS, description="Where this environment stands")
     def query_status(self) -> m.EnvironmentStatus:
-        return m.EnvironmentStatus(
-            environment=self.plan.name,
-            status=self.status,
-            stage=self.stage,
-            epoch=self.epoch,
-            waits_for=self.waits_for,
-            until=self.until,
-            rollback_release=self.rollback_release,
-            stages=tuple(self.stages.values()),
-        )
+        return self.board.show()
 
     @workflow.query(name=QUERY_STAGES, description="The cohorts of this environment")
     def query_stages(self) -> tuple[m.StageStatus, ...]:
-        return tuple(self.stages.values())
+        return tuple(self.board.stages.values())
 
     # ---- the runbook ----------------------------------------------------------------------
 
@@ -107,8 +86,7 @@ class EnvironmentRollout:
 
     async def carry(self) -> None:
         await self.acquire()
-        self.status = "preparing"
-        self.say(waits_for=f"{self.plan.name}: the release's instances to come up at weight 0")
+        self.board.say("preparing", f"the instances of {self.plan.name} to come up at weight 0")
         await self.prepare()
         for index, percent in enumerate(self.plan.cohorts):
             await self.cohort(index, percent)
@@ -135,10 +113,9 @@ class EnvironmentRollout:
     async def acquire(self) -> None:
         """Lease and promotion gate in one activity; a busy environment is waited for."""
         while True:
-            self.check_stop()
-            self.status = "acquiring"
-            self.say(waits_for=f"lease and promotion gate of {self.plan.name}")
-            answer: m.AcquireResult = await self.step(
+            self.orders.check()
+            self.board.say("acquiring", f"lease and promotion gate of {self.plan.name}")
+            answer: m.AcquireResult = await self.orders.step(
                 start_control(
                     stubs.acquire,
                     m.AcquireRequest(
@@ -152,33 +129,35 @@ class EnvironmentRollout:
                 )
             )
             if answer.outcome == "acquired":
-                self.epoch = answer.epoch
+                self.epoch = self.board.epoch = answer.epoch
                 self.baseline = answer.baseline_release
-                self.rollback_release = answer.rollback_release
+                self.rollback_release = self.board.rollback_release = answer.rollback_release
                 self.cursor = answer.cursor or self.cursor
                 return
             if answer.outcome == "busy":
                 if self.plan.concurrency == "refuse":
                     raise StepFailed("LEASE_BUSY", answer.detail)
-                self.status = "queued"
-                self.say(waits_for=f"{self.plan.name}: {answer.detail}")
-                await self.step(start_wait(self.run_context, self.plan.name))
+                self.board.say("queued", f"{self.plan.name}: {answer.detail}")
+                await self.orders.step(start_wait(self.run_context, self.plan.name))
             elif answer.outcome == "stale":
                 # Absence of evidence stops progress and is never a reason to go back.
-                self.status = "held"
-                self.say(waits_for=f"{self.plan.name}: {answer.code}: {answer.detail}")
-                await self.rest(STALE_RETRY, f"{answer.code} on {self.plan.name}: tried again")
+                self.board.say("held", f"{self.plan.name}: {answer.code}: {answer.detail}")
+                await self.orders.rest(
+                    STALE_RETRY,
+                    f"{answer.code} on {self.plan.name}: tried again",
+                    until_resume=True,
+                )
             else:
                 raise StepFailed(answer.code or "EQUALITY_FAILED", answer.detail)
 
     async def cohort(self, index: int, percent: int) -> None:
         await self.while_paused()
         name = f"{self.plan.name}/{percent}"
-        self.status, self.stage = "shifting", name
-        self.mark(name, action="shift", started=clock(workflow.now()))
+        self.board.stage = name
+        self.board.mark(name, action="shift", started=clock(workflow.now()))
         if self.plan.bake_s > 0:  # a stage that lasts no time needs no entry in the UI's list
             workflow.upsert_search_attributes([STAGE.value_set(name), STATUS.value_set("running")])
-        self.say(waits_for=f"traffic of {self.plan.name} to confirm {percent} %")
+        self.board.say("shifting", f"traffic of {self.plan.name} to confirm {percent} %")
         lease_for_s = self.lease_for_s()
         shifted: m.ShiftResult = await self.move(
             stubs.shift,
@@ -202,12 +181,11 @@ class EnvironmentRollout:
         end_us = start_us + self.plan.bake_s * 1_000_000
         waited_s, look = 0, 0
         while True:
-            self.status = "baking"
             await self.bake(name, percent, end_us + self.plan.ingest_delay_s * 1_000_000)
-            self.check_stop()
-            self.status = "judging"
-            self.mark(name, action="evaluate", looks=look + 1)
-            answer = await self.step(
+            self.orders.check()
+            self.board.status = "judging"
+            self.board.mark(name, action="evaluate", looks=look + 1)
+            answer = await self.orders.step(
                 start_evaluate(
                     self.evaluate_request(index, percent, look, start_us, end_us, opened),
                     self.plan,
@@ -263,7 +241,7 @@ class EnvironmentRollout:
         self.checkpoint = answer.checkpoint or self.checkpoint
         if answer.concurrent:
             self.concurrent_snapshot = answer.snapshot
-        self.mark(
+        self.board.mark(
             name,
             outcome=answer.outcome.value,
             snapshot_hash=answer.snapshot,
@@ -279,48 +257,42 @@ class EnvironmentRollout:
         left = timedelta(microseconds=until_us - self.now_us())
         if left <= timedelta(0):
             return
-        self.mark(name, action="bake")
-        self.say(
-            waits_for=f"bake of {self.plan.name} at {percent_of(percent)}",
-            until=clock(workflow.now() + left),
+        self.board.mark(name, action="bake")
+        self.board.say(
+            "baking",
+            f"bake of {self.plan.name} at {percent_of(percent)}",
+            clock(workflow.now() + left),
         )
         seconds = round(left.total_seconds())
-        await self.rest(left, f"bake {self.plan.name} {percent} % · {seconds} s")
+        await self.orders.rest(left, f"bake {self.plan.name} {percent} % · {seconds} s")
 
     async def held(self, answer: m.EvaluateResult) -> None:
         """Evidence stayed missing: keep the weight and wait for a person, alarm at no harm."""
-        self.status = "held"
-        self.say(waits_for=f"a person: {answer.code}: {answer.summary}")
+        self.board.say("held", f"a person: {answer.code}: {answer.summary}")
         workflow.upsert_search_attributes([STATUS.value_set("held")])
-        await self.wait_for_person(self.resumes)
+        await self.wait_for_person()
         workflow.upsert_search_attributes([STATUS.value_set("running")])
 
     async def while_paused(self) -> None:
         """Raising waits while an operator paused; judging and going back never do."""
-        self.check_stop()
-        if not self.paused:
+        self.orders.check()
+        if not self.orders.paused:
             return
-        self.status = "paused"
-        self.say(waits_for="resume by an operator")
+        self.board.say("paused", "resume by an operator")
         workflow.upsert_search_attributes([STATUS.value_set("paused")])
-        await self.wait_for_person(self.resumes)
+        await self.wait_for_person()
         workflow.upsert_search_attributes([STATUS.value_set("running")])
 
-    async def wait_for_person(self, resumes: int) -> None:
+    async def wait_for_person(self) -> None:
         """Renew the lease as ``waiting`` hourly until a resume or a stop."""
-        waiting = True
-        while waiting:
+        resumed = False
+        while not resumed:
             await self.hold_lease(waiting=True)
-            try:
-                await workflow.wait_condition(
-                    lambda: self.resumes > resumes or self.stop is not None,
-                    timeout=HOLD_RENEWAL,
-                    timeout_summary=f"{self.plan.name} waits for a person; renews its lease",
-                )
-                waiting = False
-            except TimeoutError:
-                pass
-            self.check_stop()
+            resumed = await self.orders.rest(
+                HOLD_RENEWAL,
+                f"{self.plan.name} waits for a person; renews its lease",
+                until_resume=True,
+            )
         await self.hold_lease(waiting=False)
 
     async def hold_lease(self, *, waiting: bool, free: bool = False) -> None:
@@ -344,49 +316,11 @@ class EnvironmentRollout:
                 raise
             raise failure_of(error, "STORE_UNREACHABLE") from error
 
-    async def rest(self, duration: timedelta, summary: str) -> None:
-        """One timer that a stop or a resume interrupts."""
-        resumes = self.resumes
-        try:
-            await workflow.wait_condition(
-                lambda: self.stop is not None or (self.resumes > resumes and self.status == "held"),
-                timeout=duration,
-                timeout_summary=summary,
-            )
-        except TimeoutError:
-            return
-        self.check_stop()
-
     # ---- steps ----------------------------------------------------------------------------
 
     async def move(self, stub, request, activity_id: str, summary: str):
-        return await self.step(start_move(stub, request, self.plan, activity_id, summary))
-
-    async def step(self, handle: asyncio.Task):
-        """Await one activity; a stop asks it to end, waits until it has, and then wins."""
-        try:
-            await workflow.wait_condition(lambda: handle.done() or self.stop is not None)
-        except asyncio.CancelledError:
-            handle.cancel()
-            await settle(handle)
-            raise
-        if not handle.done():
-            handle.cancel()
-            await settle(handle)
-        self.check_stop()
-        try:
-            return await handle
-        except ActivityError as error:
-            self.check_stop()
-            raise failure_of(error, "SHIFT_UNCONFIRMED") from error
-
-    def check_stop(self) -> None:
-        """A cancellation may be swallowed by a step that completed: look at every boundary."""
-        if self.stop is not None:
-            raise self.stop
-        reason = workflow.cancellation_reason()
-        if reason is not None:
-            raise Stopped("ABORTED", reason or "the rollout was cancelled")
+        """One step that touches the target."""
+        return await self.orders.step(start_move(stub, request, self.plan, activity_id, summary))
 
     # ---- ends -----------------------------------------------------------------------------
 
@@ -402,8 +336,7 @@ class EnvironmentRollout:
             return self.result("refused", code, cause)
         if self.plan.on_failure == "hold" and code not in ("ABORTED",):
             return await self.hold_after_failure(code, cause)
-        self.status = "rolling_back"
-        self.say(waits_for=f"traffic of {self.plan.name} to be back: {code}")
+        self.board.say("rolling_back", f"traffic of {self.plan.name} to be back: {code}")
         back = await run_rollback(
             m.RollbackRequest(
                 run=self.run_context,
@@ -420,16 +353,17 @@ class EnvironmentRollout:
         )
         self.cursor = back.cursor
         status = {"failed": "failed", "fenced": "fenced"}.get(back.status, "rolled_back")
-        return self.result(status, back.code or code, back.detail or cause, back.report)
+        if status == "rolled_back":
+            return self.result(status, code, cause, back.report)
+        return self.result(status, back.code or code, f"{cause}; {back.detail}", back.report)
 
     async def hold_after_failure(self, code: str, cause: str) -> m.EnvironmentResult:
         """Policy ``on_failure: hold``: stay at the weight; only an abort goes back."""
-        self.status = "held"
-        self.say(waits_for=f"a person (on_failure: hold): {code}: {cause}")
+        self.board.say("held", f"a person (on_failure: hold): {code}: {cause}")
         workflow.upsert_search_attributes([STATUS.value_set("held")])
         try:
             while True:
-                await self.wait_for_person(self.resumes)
+                await self.wait_for_person()
         except BaseException as error:
             if isinstance(error, StepFailed):
                 return self.result("fenced", error.code, error.cause)
@@ -440,8 +374,7 @@ class EnvironmentRollout:
     def result(
         self, status: str, code: str = "", cause: str = "", report: str | None = None
     ) -> m.EnvironmentResult:
-        self.status = status
-        self.say()
+        self.board.say(status)
         return m.EnvironmentResult(
             status=status,
             code=code,
@@ -451,7 +384,7 @@ class EnvironmentRollout:
             checkpoint=self.checkpoint,
             rollback_report=report,
             rollback_release=self.rollback_release,
-            stages=tuple(self.stages.values()),
+            stages=tuple(self.board.stages.values()),
         )
 
     # ---- small things ---------------------------------------------------------------------
@@ -461,11 +394,3 @@ class EnvironmentRollout:
 
     def now_us(self) -> int:
         return round(workflow.now().timestamp() * 1_000_000)
-
-    def mark(self, name: str, **changes) -> None:
-        known = self.stages.get(name) or m.StageStatus(stage=name, action="shift")
-        self.stages[name] = known.model_copy(update=changes)
-
-    def say(self, waits_for: str = "", until: str = "") -> None:
-        self.waits_for, self.until = waits_for[:600], until
-        workflow.set_current_details(environment_details(self.query_status()))

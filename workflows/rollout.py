@@ -5,7 +5,6 @@ production is not asked for before every earlier environment has passed in this 
 """
 
 from temporalio import workflow
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import (
     ActivityError,
     ChildWorkflowError,
@@ -22,19 +21,17 @@ from workflows import stubs
 from workflows.client_api import (
     CONTROL_QUEUE,
     ENVIRONMENT,
-    ENVIRONMENT_NAME,
-    OWNER,
     QUERY_STAGES,
     QUERY_STATUS,
-    RELEASE,
     ROLLOUT,
-    SERVICE,
     STAGE,
     STATUS,
     environment_id,
 )
 from workflows.details import clock, run_details, short
+from workflows.outcomes import ENDED, child_attributes, exit_after, no_worker
 from workflows.steps import (
+    PREFLIGHT_RETRIES,
     StepFailed,
     failure_of,
     settle,
@@ -130,12 +127,7 @@ class Rollout:
         return result
 
     def ended(self) -> bool:
-        return self.status in (
-            m.RunStatusName.SUCCESS,
-            m.RunStatusName.FAILED,
-            m.RunStatusName.ROLLED_BACK,
-            m.RunStatusName.SUPERSEDED,
-        )
+        return self.status in ENDED
 
     @workflow.query(name=QUERY_STATUS, description="Where the run stands")
     def query_status(self) -> m.RunStatus:
@@ -219,7 +211,7 @@ class Rollout:
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
-                checks.append(_no_worker(environment, error))
+                checks.append(no_worker(environment, error))
         result: m.PreflightResult = await start_control(
             stubs.preflight_run,
             m.PreflightRequest(
@@ -230,6 +222,7 @@ class Rollout:
             ),
             "preflight",
             "preflight: evidence, policy, rollback target",
+            PREFLIGHT_RETRIES,
         )
         self.reports["preflight_report"] = result.report
         return result
@@ -279,7 +272,7 @@ class Rollout:
                         workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED
                     ),
                     task_timeout=workflow.info().task_timeout,
-                    search_attributes=self.attributes(plan),
+                    search_attributes=child_attributes(run, plan),
                     static_summary=f"{run.service} {short(run.release_hash)} in {plan.name}",
                 )
                 break
@@ -309,18 +302,6 @@ class Rollout:
             await settle(handle)
         self.check_abort()
         await handle
-
-    def attributes(self, plan: m.EnvironmentPlan) -> TypedSearchAttributes:
-        run = self.run_context
-        pairs = (
-            (SERVICE, run.service),
-            (ENVIRONMENT_NAME, plan.name),
-            (STAGE, f"{plan.name}/{plan.cohorts[0]}"),
-            (STATUS, "running"),
-            (RELEASE, short(run.release_hash)),
-            (OWNER, run.starter),
-        )
-        return TypedSearchAttributes([SearchAttributePair(key, value) for key, value in pairs])
 
     async def commit(self) -> m.RolloutResult:
         self.check_abort()
@@ -365,7 +346,7 @@ class Rollout:
         touched = bool(self.passed_names) or self.epoch > 0
         if not touched:
             status = m.RunStatusName.FAILED
-        exit_code = _exit_after(code, failed=failed, touched=touched)
+        exit_code = exit_after(code, failed=failed, touched=touched)
         try:
             ended: m.EndResult = await start_control(
                 stubs.close,
@@ -456,25 +437,3 @@ class Rollout:
     def say(self) -> None:
         names = [environment.name for environment in self.request.environments]
         workflow.set_current_details(run_details(self.query_status(), names))
-
-
-def _no_worker(environment: m.EnvironmentQueue, error: ActivityError) -> m.CheckResult:
-    failed = failure_of(error, "NO_WORKER")
-    code = failed.code if failed.code not in ("TimeoutError", "") else "NO_WORKER"
-    return m.CheckResult(
-        name="target_reachable",
-        outcome=m.CheckOutcome.FAIL,
-        code=code,
-        detail=f"queue {environment.task_queue}: {failed.cause}"[:600],
-        environment=environment.name,
-    )
-
-
-def _exit_after(code: str, *, failed: bool, touched: bool) -> int:
-    if failed:
-        return Exit.ROLLBACK_FAILED
-    if not touched and exit_of(code) in (Exit.IN_THE_WAY, Exit.EVIDENCE_REFUSED):
-        return exit_of(code)
-    if exit_of(code) is Exit.EVIDENCE_REFUSED:
-        return Exit.EVIDENCE_REFUSED
-    return Exit.ROLLED_BACK

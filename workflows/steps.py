@@ -29,6 +29,13 @@ STEP_RETRIES = RetryPolicy(
     maximum_interval=timedelta(seconds=10),
     maximum_attempts=0,
 )
+# Preflight touches nothing, so it gives up soon and says why instead of waiting out of sight.
+PREFLIGHT_RETRIES = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=4),
+    maximum_attempts=4,
+)
 # An environment without a worker must not hang a start: preflight says NO_WORKER instead.
 WORKER_ABSENT_AFTER = timedelta(seconds=20)
 PREFLIGHT_BUDGET = timedelta(seconds=120)
@@ -69,7 +76,13 @@ def failure_of(error: BaseException, fallback: str) -> StepFailed:
     return StepFailed(fallback, f"{type(cause).__name__}: {cause}"[:300])
 
 
-def start_control(stub: Any, request: Any, activity_id: str, summary: str) -> Any:
+def start_control(
+    stub: Any,
+    request: Any,
+    activity_id: str,
+    summary: str,
+    retries: RetryPolicy = STEP_RETRIES,
+) -> Any:
     """A step of the control worker: store and trust, no target."""
     return workflow.start_activity(
         stub,
@@ -79,7 +92,7 @@ def start_control(stub: Any, request: Any, activity_id: str, summary: str) -> An
         summary=summary,
         start_to_close_timeout=STEP_TIMEOUT,
         heartbeat_timeout=HEARTBEAT,
-        retry_policy=STEP_RETRIES,
+        retry_policy=retries,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         priority=STEP_PRIORITY,
     )
@@ -145,7 +158,7 @@ def start_environment_preflight(request: Any, task_queue: str) -> Any:
         start_to_close_timeout=STEP_TIMEOUT,
         schedule_to_close_timeout=PREFLIGHT_BUDGET,
         heartbeat_timeout=HEARTBEAT,
-        retry_policy=STEP_RETRIES,
+        retry_policy=PREFLIGHT_RETRIES,
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
         priority=STEP_PRIORITY,
     )

@@ -5,9 +5,9 @@ the batches are also how its trace is found again, since the certificate binds t
 tail and not by an object digest (docs/spec/bytes.md §4).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
+from activities.adapters.bundle import Bundle
 from activities.adapters.store.cas import Cas
 from activities.adapters.store.ledger import Ledger
 from activities.adapters.store.pointers import body_of
@@ -25,29 +25,22 @@ RETENTION_CLASS = "certified_release"
 TRACE_MAX_BYTES = cbor.SIZE_MAX_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseFiles:
-    """The files that a target runs, beside the evidence for them."""
-
-    artifacts: Mapping[str, bytes]
-    configs: Mapping[str, bytes]
-
-
 def release_hash_of(release: ReleaseEvidence) -> bytes:
     return name_of_release(sha256(release.manifest), sha256(release.certificate))
 
 
-def upload_release(
-    cas: Cas, ledger: Ledger, release: ReleaseEvidence, files: ReleaseFiles, *, now_us: int
-) -> bytes:
-    """Store a certified release and its index; returns its release_hash. Safe to repeat.
+def upload_release(cas: Cas, ledger: Ledger, bundle: Bundle, *, now_us: int) -> bytes:
+    """Store a certified bundle and its index; returns its release_hash. Safe to repeat.
 
-    Artefacts and configurations that the bundle does not carry must lie in the store already.
+    The index comes last: a release that can be named is there whole. Artefacts and
+    configurations that the bundle does not carry must lie in the store already.
 
     Raises:
         DataError: RELEASE_INVALID, OBJECT_MISSING or OBJECT_CORRUPT.
         UnavailableError: the store did not confirm a write.
     """
+    release = bundle.as_evidence()
+    read_certificate(release.certificate)
     release_hash = release_hash_of(release)
     manifest = Manifest.from_bytes(release.manifest)
     objects = [
@@ -57,14 +50,13 @@ def upload_release(
         release.trace,
         release.checkpoint,
         release.lineage,
-        *_carried(cas, manifest, files),
+        *_carried(cas, manifest, bundle),
+        *bundle.step_evidence.values(),
     ]
     if ledger.release_index(release_hash) is None or not all(
         cas.has(sha256(body)) for body in objects
     ):
         cas.put_all(objects, release_hash.hex(), 0, now_us=now_us, retention_class=RETENTION_CLASS)
-    for approval in release.approvals:
-        ledger.put_approval(release_hash, cbor.decode(approval)["key_id"], approval)
     ledger.put_release_index(
         release_hash,
         ReleaseIndex(
@@ -74,13 +66,13 @@ def upload_release(
     return release_hash
 
 
-def _carried(cas: Cas, manifest: Manifest, files: ReleaseFiles) -> list[bytes]:
+def _carried(cas: Cas, manifest: Manifest, bundle: Bundle) -> list[bytes]:
     """The bundle's own files, each the bytes that the manifest names."""
     wanted = [("artifact", item.name, item.digest) for item in manifest.artifacts]
     wanted += [("config", item.name, item.digest) for item in manifest.configs]
     bodies = []
     for kind, name, digest in wanted:
-        body = (files.artifacts if kind == "artifact" else files.configs).get(name)
+        body = (bundle.artifacts if kind == "artifact" else bundle.configs).get(name)
         if body is None:
             if not cas.has(digest):
                 raise DataError("OBJECT_MISSING", f"{kind} {name}: {to_text(digest)}")
@@ -121,18 +113,6 @@ def load_release(cas: Cas, ledger: Ledger, release_hash: bytes) -> ReleaseEviden
         checkpoint=cas.get(payload["checkpoint_hash"]),
         lineage=cas.get(sha256(lineage)),
         approvals=tuple(record for _, record in ledger.approvals(release_hash)),
-    )
-
-
-def load_files(cas: Cas, manifest: Manifest) -> ReleaseFiles:
-    """The artefacts and configurations of a release, read by digest.
-
-    Raises:
-        DataError: OBJECT_MISSING or OBJECT_CORRUPT.
-    """
-    return ReleaseFiles(
-        artifacts={item.name: cas.get(item.digest) for item in manifest.artifacts},
-        configs={item.name: cas.get(item.digest) for item in manifest.configs},
     )
 
 

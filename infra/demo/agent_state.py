@@ -169,7 +169,7 @@ def from_document(document: Any) -> AgentState:
     """Raises ValueError: not what ``to_document`` writes."""
     try:
         if document["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema_version {document['schema_version']!r}")
+            raise ValueError(f"agent state: schema_version {document['schema_version']!r}")
         instances = tuple(
             Placed(one["release"], one["folder"], one["weight"]) for one in document["instances"]
         )

@@ -5,17 +5,18 @@ snapshot and storing the report are the caller's. Rules: docs/spec/gates.md.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal, Self
 
-from lockstep.digest import sha256, to_text
+from lockstep.digest import from_text, sha256, to_text
 from lockstep.documents import FieldPath
+from lockstep.errors import DataError
 from lockstep.gates import strict_v1
 from lockstep.gates.reasons import Metric, OutcomeText, joint
 from lockstep.gates.snapshot import Snapshot, SnapshotReading
 from lockstep.policy import Policy
 from lockstep.record import Digest32, Record, to_json_value
 
-SCHEMA = "lockstep.gate-report.v1"
+SCHEMA: Final = "lockstep.gate-report.v1"
 
 
 class GateReport(Record):
@@ -31,6 +32,25 @@ class GateReport(Record):
     def to_json(self) -> dict[str, Any]:
         """The printed form: the JSON twin with ``verdict_hash``."""
         return {**to_json_value(self.to_map()), "verdict_hash": to_text(self.digest())}
+
+    @classmethod
+    def from_json(cls, value: Any, *, place: str = "") -> Self:
+        """Read the JSON twin; a ``verdict_hash`` in it must be the one recomputed here.
+
+        Raises:
+            DataError: RECORD_INVALID or DIGEST_INVALID.
+        """
+        twin = dict(value) if isinstance(value, dict) else value
+        claimed = twin.pop("verdict_hash", None) if isinstance(twin, dict) else None
+        for field in ("snapshot_hash", "policy_bundle_hash"):
+            if isinstance(twin, dict) and isinstance(twin.get(field), str):
+                twin[field] = from_text(twin[field])
+        report = cls.from_map(twin, place=place)
+        found = to_text(report.digest())
+        if claimed not in (None, found):
+            cause = f"GateReport.verdict_hash: {claimed!r:.80} is not the recomputed {found}"
+            raise DataError("RECORD_INVALID", cause, place=place)
+        return report
 
 
 def evaluate(snapshot: Snapshot, policy: Policy, policy_bundle_hash: bytes) -> GateReport:

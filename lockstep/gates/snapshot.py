@@ -334,7 +334,6 @@ def assemble(
     replay_checked: int,
     replay_failures: int,
     copied_from: Snapshot | None = None,
-    place: str = "",
 ) -> Snapshot:
     """Build the snapshot of one look from what the source's parser gave.
 
@@ -364,7 +363,7 @@ def assemble(
     }
     if copied_from is not None:
         if copied_from.baseline is None or copied_from.baseline_release_hash is None:
-            raise _invalid("the snapshot to copy from has no baseline", place)
+            raise _invalid("the snapshot to copy from has no baseline", "")
         value["baseline"] = copied_from.baseline.to_map()
         value["baseline_release_hash"] = copied_from.baseline_release_hash
         value["baseline_snapshot_hash"] = copied_from.digest()
@@ -374,7 +373,7 @@ def assemble(
             value["baseline"] = _sorted_side(sides.baseline)
     if sides.custom:
         value["custom"] = sides.custom
-    snapshot = Snapshot.from_map(value, place=place)
+    snapshot = Snapshot.from_map(value)
     snapshot.to_bytes()  # what cannot be stored is refused here, not at the store
     return snapshot
 

@@ -5,13 +5,14 @@ impossible evidence is FAIL with its own reason, as the profile's sources demand
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from lockstep.documents import FieldPath
 from lockstep.gates import numbers
 from lockstep.gates.reasons import Metric, Outcome, Reason
 from lockstep.gates.snapshot import P95, Histogram, Samples, Side, Snapshot
 
-NAME = "strict-v1"
+NAME: Final = "strict-v1"
 
 
 def judge(
@@ -38,7 +39,7 @@ def judge(
 
 
 _ALL = ("error_rate", "p95_latency_delta", "replay_failures", "absolute_p95")
-_SPOILS = {
+_SPOILS: dict[FieldPath, tuple[str, ...]] = {
     ("canary", "requests"): ("error_rate", "p95_latency_delta", "absolute_p95"),
     ("canary", "errors"): ("error_rate",),
     ("canary", "latency"): ("p95_latency_delta", "absolute_p95"),
@@ -116,9 +117,10 @@ def _p95_delta(snapshot: Snapshot, broken: bool) -> Metric:
 
 
 def _delta(canary: int | Reason, baseline: int | Reason) -> tuple[float | None, Reason]:
-    for value in (canary, baseline):
-        if isinstance(value, Reason):
-            return None, value
+    if isinstance(canary, Reason):
+        return None, canary
+    if isinstance(baseline, Reason):
+        return None, baseline
     if baseline <= numbers.EPS_DENOM:
         return None, Reason.ZERO_BASELINE
     observed = numbers.p95_delta_percent(canary, baseline)

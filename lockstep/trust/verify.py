@@ -20,7 +20,7 @@ from lockstep.trust.authz import authorize
 from lockstep.trust.certificate import open_certificate, read_certificate
 from lockstep.trust.equalities import Equality, Expected, nine_equalities, unequal
 from lockstep.trust.keys import KeyDescriptor, check_window
-from lockstep.trust.report import Judging, KeyWindow, TrustReport, need
+from lockstep.trust.report import Check, Judging, KeyWindow, TrustReport, need
 from lockstep.trust.root import (
     RevocationBundle,
     TrustRoot,
@@ -29,6 +29,8 @@ from lockstep.trust.root import (
     verify_revocations,
     verify_root,
 )
+
+__all__ = ["CERTIFY_OPERATOR", "Check", "Rules", "TrustData", "TrustReport", "verify_release"]
 
 CERTIFY_OPERATOR = "release.certify"
 """``operator_id`` in the authorisation query of a release certificate."""

@@ -37,11 +37,29 @@ def s3_store(s3: S3Server) -> Callable[..., Store]:
     return opened
 
 
+def wipe(s3: S3Server, store: Store) -> None:
+    """Empty a store behind its back: a client takes long to build, so tests share it."""
+    client = s3.client()
+    prefix = store.url.removeprefix(f"s3://{BUCKET}/") + "/"
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+    for page in pages:
+        if found := [{"Key": item["Key"]} for item in page.get("Contents", ())]:
+            client.delete_objects(Bucket=BUCKET, Delete={"Objects": found})
+
+
+@pytest.fixture(scope="session")
+def shared_s3_store(s3_store: Callable[..., Store]) -> Store:
+    return s3_store()
+
+
 @pytest.fixture(params=["file", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store of each kind."""
     if request.param == "s3":
-        return request.getfixturevalue("s3_store")()
+        shared = request.getfixturevalue("shared_s3_store")
+        yield shared
+        wipe(request.getfixturevalue("s3"), shared)
+        return
     folder = tmp_path / "store"
     folder.mkdir()
-    return open_store(folder.as_uri())
+    yield open_store(folder.as_uri())

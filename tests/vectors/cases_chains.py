@@ -257,9 +257,9 @@ def _commits(out: Vectors) -> None:
         "execution_certificate_hash": FINALIZE["certificate_hash"],
         "wal_terminal_hash": done[-1]["record_hash"],
     }
-    out.gives("committed_from_wal", [done], write(pointer))
-    out.refuses("committed_from_wal", [opened], "no FINALIZE")
-    out.refuses("committed_from_wal", [back], "a rolled-back run is never committed")
+    out.gives("committed_from_wal", [list(map(write, done))], write(pointer))
+    for log, note in ((opened, "no FINALIZE"), (back, "rolled back"), ([], "no records")):
+        out.refuses("committed_from_wal", [list(map(write, log))], note)
     same, other = write(pointer), write({**pointer, "checkpoint_hash": fill(99)})
     for log, committed, action in (
         *(([], None, "nothing"), ([], same, "conflict")),

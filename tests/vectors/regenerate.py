@@ -32,7 +32,9 @@ FILES = {
 
 def text_of(name: str) -> str:
     """The file as it must stand: one vector a line, so that a change shows as one line."""
-    rows = ",\n".join(json.dumps(row, ensure_ascii=True) for row in FILES[name]().rows)
+    prefix = name.removesuffix(".json")
+    named = [{**row, "id": f"{prefix}/{row['id']}"} for row in FILES[name]().rows]
+    rows = ",\n".join(json.dumps(row, ensure_ascii=True) for row in named)
     return '{"schema_version": "lockstep.vectors.v1", "vectors": [\n' + rows + "\n]}\n"
 
 

@@ -243,10 +243,15 @@ class Ledger:
                 return seq
         raise contended(layout.adoptions_prefix(self.tenant, environment, service))
 
+    def latest_adoption(self, environment: str, service: str) -> tuple[int, bytes] | None:
+        """(number, signed record) of the newest adoption; not verified here."""
+        return newest(self.store, layout.adoptions_prefix(self.tenant, environment, service), "")
+
     def adoptions(self, environment: str, service: str) -> list[bytes]:
         """Every signed adoption record, oldest first; not verified here."""
         prefix = layout.adoptions_prefix(self.tenant, environment, service)
-        return [self._body(listed.key) for listed in self.store.list(prefix)]
+        keys = [listed.key for listed in self.store.list(prefix)]
+        return [body for key in keys if (body := body_of(self.store, key)) is not None]
 
     # ---- one run ---------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import ipaddress
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
@@ -153,7 +154,8 @@ class S3Store:
                 if _fault(error) is _Fault.ABSENT:
                     return None
                 raise
-            with answer["Body"] as stream:
+            # NOTE: "with answer['Body'] as stream" would hand out the raw stream, unchecked.
+            with closing(answer["Body"]) as stream:
                 check_size(answer["ContentLength"], key)
                 return Stored(stream.read(), answer["ETag"])
 
