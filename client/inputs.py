@@ -88,14 +88,13 @@ def trust_root_of(context: Context, stored: Stored) -> "TrustRoot":
     Raises:
         DataError: TRUST_ROOT_INVALID.
     """
-    from lockstep.digest import from_text
+    from client.releasing import pinned_root
     from lockstep.trust.root import verify_root
 
     latest = stored.ledger.latest_trust_root()
     if latest is None:
         raise DataError("TRUST_ROOT_INVALID", "the store holds no trust root", place=context.store)
-    pinned = from_text(context.trust_root) if context.trust_root else None
-    return verify_root(latest[1], tenant_id=context.tenant_id, pinned=pinned)
+    return verify_root(latest[1], tenant_id=context.tenant_id, pinned=pinned_root(context))
 
 
 def require_capability(

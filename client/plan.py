@@ -107,7 +107,11 @@ def plan_text(value: dict[str, Any]) -> str:
         "",
         f"at least {value['least_duration_s']} s in all; nothing was touched",
     ]
-    for one in value["environments"]:
-        for adapter in (*one["targets"], *one["sources"]):
-            lines += [f"{one['name']}/{adapter['name']}: {said}" for said in adapter["cannot"]]
-    return "\n".join(lines)
+    limits = {
+        f"{field[:-1]} {adapter['kind']}: {said}": None
+        for one in value["environments"]
+        for field in ("targets", "sources")
+        for adapter in one[field]
+        for said in adapter["cannot"]
+    }
+    return "\n".join([*lines, "", "what cannot be promised:", *limits])

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from client.context import Stored
 from client.inputs import operator_key, policy_of, profile_of
+from client.releasing import find_release
 from lockstep import hashes
-from lockstep.digest import from_text, sha256, to_text
+from lockstep.digest import sha256, to_text
 from lockstep.errors import DataError, LockstepError
 from lockstep.plan import EnvironmentPlan, resolve_plan
 from lockstep.policy import Policy
@@ -69,7 +70,7 @@ def prepare(
     profile = profile_of(context, profile_file)
     plan = resolve_plan(policy, profile)
     stored = Stored(context)
-    bundle, evidence = _read_release(stored, release)
+    evidence, bundle = find_release(stored, release)
     manifest = check_release(evidence, context.tenant_id, policy, place=release)
     name = hashes.release_hash(sha256(evidence.manifest), sha256(evidence.certificate))
     token = hashes.replay_token(policy.digest(), profile.digest())
@@ -87,40 +88,6 @@ def prepare(
         replay_token=token,
         run_id=hashes.run_id(context.tenant_id, "rollout", policy.service, name, token, ATTEMPT),
     )
-
-
-def _read_release(stored: Stored, release: str) -> "tuple[Bundle | None, ReleaseEvidence]":
-    """A bundle on disk, or a release_hash in the store."""
-    from activities.adapters.bundle import read_bundle
-    from activities.adapters.releases import load_release
-
-    digest = digest_of(release)
-    if digest is not None and not Path(release).exists():
-        return None, load_release(stored.cas, stored.ledger, digest)
-    if not Path(release).exists():
-        raise DataError(
-            "RELEASE_INVALID",
-            "neither a bundle nor a release_hash",
-            place=release,
-            hint="a path that client release pack wrote, or sha256:<64 hex>",
-        )
-    bundle = read_bundle(Path(release))
-    if bundle.certificate is None:
-        raise DataError(
-            "CERTIFICATE_INVALID",
-            "the bundle has no certificate",
-            place=f"{release}/certificate.cbor",
-            hint=f"client release certify {release}",
-        )
-    return bundle, bundle.as_evidence()
-
-
-def digest_of(text: str) -> bytes | None:
-    """The digest that ``sha256:<64 hex>`` or 64 hex digits name; None for anything else."""
-    try:
-        return from_text(text if text.startswith("sha256:") else f"sha256:{text}")
-    except DataError:
-        return None
 
 
 def check_release(
@@ -177,13 +144,12 @@ def _same_policy(payload: dict[str, Any], policy: Policy) -> None:
 
 def upload(prepared: Prepared) -> None:
     """Put the bundle, the resolved policy and the resolved profile into the store; repeatable."""
-    from activities.adapters.releases import ReleaseFiles, upload_release
+    from activities.adapters.releases import upload_release
 
     stored, bundle = prepared.stored, prepared.bundle
     now_us = int(stored.store.now().timestamp() * 1_000_000)
     if bundle is not None:
-        files = ReleaseFiles(artifacts=bundle.artifacts, configs=bundle.configs)
-        upload_release(stored.cas, stored.ledger, prepared.release, files, now_us=now_us)
+        upload_release(stored.cas, stored.ledger, bundle, now_us=now_us)
     documents = [prepared.policy.to_bytes(), prepared.profile.to_bytes()]
     stored.cas.put_all(
         documents, prepared.run_id, 0, now_us=now_us, retention_class=RETENTION_CLASS

@@ -5,11 +5,13 @@ decides, and no server is asked.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from client.context import Stored
-from lockstep import determinism, layout, operators
-from lockstep.digest import from_text, sha256, to_text
+from client.releasing import pinned_root, shipped, trust_data
+from lockstep import layout
+from lockstep.digest import sha256, to_text
 from lockstep.errors import DataError, LockstepError
 from lockstep.policy import Policy
 from lockstep.release.evidence import ReleaseEvidence
@@ -53,7 +55,7 @@ def run_evidence(context: Context, stored: Stored, run_id: str) -> RunEvidence:
         committed=pointer.body if pointer else None,
         trust_roots=_bodies(stored, layout.trust_roots_prefix(tenant), VERSIONS_MAX),
         reports=stored.ledger.reports_index(run_id),
-        trust_root_pin=from_text(context.trust_root) if context.trust_root else None,
+        trust_root_pin=pinned_root(context),
     )
 
 
@@ -99,11 +101,12 @@ def _release_as_of_commit(context: Context, stored: Stored, evidence: RunEvidenc
     release = load_release(stored.cas, stored.ledger, name)
     policy = resolve_policy(cbor.decode(stored.cas.get(final["policy_bundle_hash"])))
     trust = _trust_of(stored, signed, release, evidence.trust_root_pin)
-    shipped = (
-        frozenset({signed["determinism_profile_hash"]}),
-        frozenset({signed["operator_contracts_root_hash"]}),
+    expected = Expected(
+        policy_bundle_hash=policy.digest(),
+        profiles=frozenset({signed["determinism_profile_hash"]}),
+        operator_roots=frozenset({signed["operator_contracts_root_hash"]}),
     )
-    rules = _rules(context, policy, shipped)
+    rules = _rules(context, policy, expected)
     return verify_release(release, trust, rules, now=signed["verification_time_utc"])
 
 
@@ -132,16 +135,11 @@ def _by_digest(bodies: Sequence[bytes], digest: bytes, what: str) -> bytes:
     raise DataError("TRUST_ROOT_INVALID", f"the store holds no {what} {to_text(digest)}")
 
 
-def _rules(
-    context: Context, policy: Policy, shipped: tuple[frozenset[bytes], frozenset[bytes]]
-) -> Rules:
-    profiles, roots = shipped
+def _rules(context: Context, policy: Policy, expected: Expected) -> Rules:
     production = policy.approvals.production
     return Rules(
         tenant_id=context.tenant_id,
-        expected=Expected(
-            policy_bundle_hash=policy.digest(), profiles=profiles, operator_roots=roots
-        ),
+        expected=expected,
         service=policy.service,
         approvals_required=production.required,
         separation_of_duty=production.separation_of_duty,
@@ -152,7 +150,7 @@ def check_bundle(
     context: Context, stored: Stored, release: ReleaseEvidence, now: str
 ) -> list[Check]:
     """Every check of a release bundle at ``now``, with the approvals that the store holds."""
-    from activities.adapters.releases import load_trust, pinned_revocations_of, release_hash_of
+    from activities.adapters.releases import release_hash_of
     from lockstep import cbor
     from lockstep.policy import resolve_policy
 
@@ -161,21 +159,10 @@ def check_bundle(
     except LockstepError as error:
         return [Check("release/policy", CheckOutcome.FINDING, error.cause, error.code)]
     name = release_hash_of(release)
-    approved = ReleaseEvidence(
-        manifest=release.manifest,
-        certificate=release.certificate,
-        evidence=release.evidence,
-        trace=release.trace,
-        checkpoint=release.checkpoint,
-        lineage=release.lineage,
-        approvals=tuple(record for _, record in stored.ledger.approvals(name)),
-    )
-    pin = from_text(context.trust_root) if context.trust_root else None
-    trust = load_trust(
-        stored.ledger, pinned_root=pin, pinned_revocations=pinned_revocations_of(release)
-    )
-    shipped = (determinism.accepted_profiles(), operators.accepted_roots())
-    report = verify_release(approved, trust, _rules(context, policy, shipped), now=now)
+    approvals = tuple(record for _, record in stored.ledger.approvals(name))
+    approved = replace(release, approvals=approvals)
+    rules = _rules(context, policy, shipped(policy.digest()))
+    report = verify_release(approved, trust_data(context, stored, release), rules, now=now)
     return _as_checks(report)
 
 

@@ -47,14 +47,14 @@ def adopt_service(context, service: str, environment: str, policy, profile) -> d
     from client.adoption import adopt as adopt_instance
     from client.context import Stored
     from client.inputs import environment_of, operator_key, require_capability
-    from lockstep import hashes, utc
+    from client.releasing import store_time
+    from lockstep import hashes
     from lockstep.digest import to_text
 
     spec = environment_of(profile, environment)
     stored = Stored(context)
     key = operator_key(context)
-    now = utc.from_seconds(int(stored.store.now().timestamp()))
-    require_capability(context, stored, key, "adopt", now)
+    require_capability(context, stored, key, "adopt", store_time(stored))
     token = hashes.replay_token(policy.digest(), profile.digest())
     subject = Subject(service=service, spec=spec, key=key, replay_token=token)
     target = open_target(spec.targets[0].kind, spec.targets[0].settings)

@@ -38,15 +38,15 @@ def rollback(
     """
     from client.context import Stored, load
     from client.inputs import environment_of, operator_key
+    from client.releasing import release_name
     from client.rollback import Back, roll_back
-    from client.rollouts import digest_of
 
     context = load()
     profile = profile_of(context, profile_file)
     policy = policy_of(context, policy_file)
     if policy.service != service:
         raise DataError("USAGE", f"the policy is for service {policy.service}, not {service}")
-    target = digest_of(to) if to is not None else None
+    target = release_name(to) if to is not None else None
     if to is not None and target is None:
         raise DataError("USAGE", f"--to {to[:80]}: not a release_hash", hint="sha256:<64 hex>")
     back = Back(

@@ -66,12 +66,10 @@ def verification(context: "Context", stored: "Stored", subject: str) -> dict[str
 
 
 def _checks(context: "Context", stored: "Stored", subject: str) -> "tuple[str, list[Check]]":
-    from client.rollouts import digest_of
+    from client.releasing import release_name, store_time
     from client.verifying import check_bundle, check_run
-    from lockstep import utc
 
-    path = Path(subject)
-    now = utc.from_seconds(int(stored.store.now().timestamp()))
+    path, now = Path(subject), store_time(stored)
     if path.is_dir() or (path.is_file() and path.suffix == ".tar"):
         from activities.adapters.bundle import read_bundle
 
@@ -84,7 +82,7 @@ def _checks(context: "Context", stored: "Stored", subject: str) -> "tuple[str, l
         return "record", check_file(context, stored, data)
     if _RUN_ID.fullmatch(subject.rsplit("/", 1)[-1]):
         return "run", check_run(context, stored, subject.rsplit("/", 1)[-1])
-    digest = digest_of(subject)
+    digest = release_name(subject)
     if digest is None:
         raise DataError(
             "USAGE",

@@ -9,8 +9,8 @@ import pytest
 from activities.adapters.store import open_store
 from lockstep.ports import Store
 from tests.servers import S3Server, s3_server
+from tests.stores import BUCKET, wipe
 
-BUCKET = "lockstep"
 _numbers = itertools.count()
 
 
@@ -35,16 +35,6 @@ def s3_store(s3: S3Server) -> Callable[..., Store]:
         return open_store(f"s3://{BUCKET}/{prefix}", endpoint=endpoint or s3.endpoint)
 
     return opened
-
-
-def wipe(s3: S3Server, store: Store) -> None:
-    """Empty a store behind its back: a client takes long to build, so tests share it."""
-    client = s3.client()
-    prefix = store.url.removeprefix(f"s3://{BUCKET}/") + "/"
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    for page in pages:
-        if found := [{"Key": item["Key"]} for item in page.get("Contents", ())]:
-            client.delete_objects(Bucket=BUCKET, Delete={"Objects": found})
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ import pytest
 from activities.adapters.store import open_store
 from lockstep.errors import DataError, UnavailableError
 from lockstep.ports import Store, WriteOutcome
-from tests.contract.conftest import BUCKET, wipe
 from tests.faults import BREAK_BODY, HANG, PASS, SWALLOW, Answer, FaultProxy
 from tests.servers import S3Server, free_port
+from tests.stores import BUCKET, wipe
 
 CREATED, OURS, LOST, UNKNOWN = WriteOutcome
 

@@ -164,11 +164,11 @@ def test_a_killed_agent_comes_back_as_it_was_and_leaves_no_process_behind(agent,
 def test_a_dead_release_keeps_its_share_as_503_lacks_capacity_and_is_started_again(agent, target):
     bring_up(target, 1)
     target.shift({NEW: 100}, 1)
-    pid = next(i["pid"] for i in agent.state()["instances"] if i["release"] == NEW)
-    os.kill(pid, signal.SIGSTOP)  # it accepts and never answers
-    os.kill(pid, signal.SIGKILL)
-    assert (503, "") in agent.users(3)
+    os.kill(_instance(agent, NEW)["pid"], signal.SIGKILL)
+    _wait_until(lambda: (503, "") in agent.users(1))
+    _wait_until(lambda: target.capacity(NEW, 1) == f"{NEW[:12]} is not healthy")
     _wait_until(lambda: target.capacity(NEW, 1) is None)
+    assert _instance(agent, NEW)["starts"] == 2
     assert agent.users(2) == [(200, NEW)] * 2
     page = agent.get(agent.admin_url + "/metrics")[2].decode()
     assert f'demo_requests_total{{code="503",release="{NEW}"}}' in page
@@ -213,6 +213,10 @@ def test_settings_that_are_none_are_named(kind, settings, field):
 def test_every_target_says_what_it_cannot(target):
     assert target.kind == "demo"
     assert all(sentence.endswith(".") for sentence in target.cannot)
+
+
+def _instance(agent: Agent, name: str) -> dict:
+    return next(one for one in agent.state()["instances"] if one["release"] == name)
 
 
 def _runs(pid: int) -> bool:
