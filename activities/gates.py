@@ -18,11 +18,11 @@ from activities.moving import open_window
 from lockstep import determinism
 from lockstep.checkpoint import Checkpoint, Cursor, GateState
 from lockstep.digest import from_text, sha256, to_text
-from lockstep.errors import DataError, UnavailableError
+from lockstep.errors import DataError, LockstepError, UnavailableError
 from lockstep.gates.evaluate import GateReport, evaluate
 from lockstep.gates.opening import Opening
 from lockstep.gates.replay import recheck
-from lockstep.gates.snapshot import Snapshot
+from lockstep.gates.snapshot import Snapshot, assemble
 from lockstep.ledger import served
 from lockstep.messages import EvaluateRequest, EvaluateResult, GateOutcome
 from lockstep.operators import GATES, ROLLOUT
@@ -33,6 +33,9 @@ from lockstep.trace import iter_record
 # A scrape this close to the planned edge stands for it; a later one moves the window's end.
 EDGE_SLACK_US = 1_000_000
 OPENING_NUMBERS = 2 * 10**12
+
+NO_EVIDENCE = ("SOURCE_UNREACHABLE", "SOURCE_INVALID", "SCRAPE_GAP", "CLOCK_SKEW")
+"""Reasons to have no snapshot: progress stops, nothing rolls back (spec rollout, second law)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ class GateActivities:
         try:
             bench.check_clock(spec)
             snapshot = self._frozen(request, spec, records)
-        except UnavailableError as error:
+        except LockstepError as error:
+            if error.code not in NO_EVIDENCE:
+                raise
             return self._unreachable(request, spec, error)
         policy_hash = from_text(run.policy_bundle_hash)
         report = evaluate(snapshot, bench.policy(run), policy_hash)
@@ -81,8 +86,7 @@ class GateActivities:
         closed = list(source.close(selection, request.start_us, request.end_us))
         sides = source.parse(selection, opened, closed)
         answers = [*opened, *closed]
-        body = self._snapshot_map(request, source, records, sides, answers)
-        snapshot = Snapshot.from_map(body)
+        snapshot = self._assemble(request, source, records, sides, answers)
         data = snapshot.to_bytes()
         bench.cas.put_all(
             [*(answer.body for answer in answers), data],
@@ -112,61 +116,52 @@ class GateActivities:
         ]
         return answers, opening.reached
 
-    def _snapshot_map(
+    def _assemble(
         self,
         request: EvaluateRequest,
         source: Source,
         records: Sequence[dict[str, Any]],
         sides: Sides,
         answers: Sequence[Answer],
-    ) -> dict[str, Any]:
-        run = request.run
+    ) -> Snapshot:
+        run, cas = request.run, self.bench.cas
         replay = recheck(
             tracing.looks_of(records),
-            self.bench.cas.get,
+            cas.get,
             self.bench.policy(run),
             from_text(run.policy_bundle_hash),
         )
         late_us = max((answer.at_us for answer in answers), default=0) - request.end_us
-        end_us = request.end_us + (late_us if late_us > EDGE_SLACK_US else 0)
-        body: dict[str, Any] = {
-            "schema_version": "lockstep.metrics-snapshot.v1",
-            "tenant_id": run.tenant_id,
-            "run_id": run.run_id,
-            "environment": request.environment,
-            "cohort_percent": request.percent,
-            "release_hash": from_text(run.release_hash),
-            "window": {"start_us": request.start_us, "end_us": end_us},
-            "source": {
-                "kind": source.kind,
-                "parser_version": source.parser_version,
-                "queries": [answer.query for answer in answers],
-            },
-            "raw": [sha256(answer.body) for answer in answers],
-            "canary": sides.canary,
-            "replay": {"checked": replay.checked, "failures": replay.failures},
-        }
-        if sides.custom:
-            body["custom"] = sides.custom
-        return body | self._baseline(request, sides)
+        baseline, copied = self._baseline(request)
+        return assemble(
+            tenant_id=run.tenant_id,
+            run_id=run.run_id,
+            environment=request.environment,
+            cohort_percent=request.percent,
+            release_hash=from_text(run.release_hash),
+            baseline_release_hash=baseline,
+            start_us=request.start_us,
+            end_us=request.end_us + (late_us if late_us > EDGE_SLACK_US else 0),
+            source_kind=source.kind,
+            parser_version=source.parser_version,
+            queries=[answer.query for answer in answers],
+            raw=[sha256(answer.body) for answer in answers],
+            sides=sides,
+            replay_checked=replay.checked,
+            replay_failures=replay.failures,
+            copied_from=copied,
+        )
 
-    def _baseline(self, request: EvaluateRequest, sides: Sides) -> dict[str, Any]:
-        """The serving release in the same window; at 100 % the last one that ran beside it."""
+    def _baseline(self, request: EvaluateRequest) -> tuple[bytes | None, Snapshot | None]:
+        """(release to compare with, snapshot to copy its side from where it has no traffic)."""
         if request.baseline_release is None:
-            return {}
-        name = from_text(request.baseline_release)
+            return None, None
         if request.percent < 100:
-            baseline = {} if sides.baseline is None else {"baseline": sides.baseline}
-            return {"baseline_release_hash": name, **baseline}
+            return from_text(request.baseline_release), None
         if request.concurrent_snapshot is None:
-            return {}  # judged like a first release, by the policy's absolute limits
+            return None, None  # judged like a first release, by the policy's absolute limits
         digest = from_text(request.concurrent_snapshot)
-        earlier = Snapshot.from_bytes(self.bench.cas.get(digest)).to_map()
-        return {
-            "baseline_release_hash": name,
-            "baseline": earlier["baseline"],
-            "baseline_snapshot_hash": digest,
-        }
+        return None, Snapshot.from_bytes(self.bench.cas.get(digest))
 
     # ---- what is written --------------------------------------------------------------------
 
@@ -244,12 +239,16 @@ class GateActivities:
         ledger.free(spec.name, run.service, run.run_id, request.epoch)
 
     def _unreachable(
-        self, request: EvaluateRequest, spec: EnvironmentSpec, error: UnavailableError
+        self, request: EvaluateRequest, spec: EnvironmentSpec, error: LockstepError
     ) -> EvaluateResult:
-        """No snapshot, no verdict, weight unchanged; a window never opened is opened now."""
+        """No snapshot, no verdict, weight unchanged.
+
+        A window that was never opened is opened now, and so is one whose opening can never be
+        set against its end because a counter started anew in between.
+        """
         bench = self.bench
         opened, start_us = request.opened, None
-        if not self._opened(request)[1]:
+        if error.code == "SCRAPE_GAP" or not self._opened(request)[1]:
             selection = self._selection(request)
             digest = open_window(
                 bench,

@@ -128,11 +128,17 @@ class MovingActivities:
     def _retire_superseded(
         self, run: RunContext, spec: EnvironmentSpec, target: Target, epoch: int
     ) -> None:
-        """Take down what neither serves nor is gone back to; at weight 0 nobody misses it."""
-        current = self.bench.ledger.current(spec.name, run.service)
-        kept = {run_name(run)}
-        if current:
-            kept |= {d.hex() for d in (current.serving, current.last_good) if d is not None}
+        """Take down what is neither served, gone back to, nor the release served just before.
+
+        The one before stays warm through the next rollout, so that going back after a commit is
+        one shift; at weight 0 nobody misses the others.
+        """
+        ledger = self.bench.ledger
+        current = ledger.current(spec.name, run.service)
+        record = ledger.target(spec.name, run.service, spec.targets[0].name)
+        named = [current.serving, current.last_good] if current else []
+        named += [record.stable_release] if record else []
+        kept = {run_name(run), *(digest.hex() for digest in named if digest is not None)}
         for instance in target.state().instances:
             if instance.weight == 0 and instance.release not in kept:
                 target.retire(instance.release, epoch)

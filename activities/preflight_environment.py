@@ -10,6 +10,7 @@ from activities.calls import step
 from activities.checks import not_configured, run_check
 from activities.in_use import expected_digests
 from activities.moving import check_runs_exactly, drift
+from lockstep.digest import from_text
 from lockstep.errors import DataError, RefusedError
 from lockstep.ledger import lapsed
 from lockstep.messages import (
@@ -126,11 +127,13 @@ class EnvironmentPreflight:
         if current is None or current.serving is None:
             return "nothing serves yet: no series to expect"
         now_us = self.bench.now_us()
-        selection = Selection(spec.name, run.service, current.serving.hex(), None)
+        # The release to come is asked about as the canary it will be; judged is what runs.
+        canary = from_text(run.release_hash).hex()
+        selection = Selection(spec.name, run.service, canary, current.serving.hex())
         opened = list(source.open(selection))
         closed = opened or list(source.close(selection, now_us - LAST_MINUTE_US, now_us))
-        side = source.parse(selection, opened or closed, closed).canary
-        if "latency" not in side:
+        side = source.parse(selection, opened or closed, closed).baseline
+        if side is None or "latency" not in side:
             raise DataError("SOURCE_INVALID", f"no series of {current.serving.hex()[:12]}")
         return f"{source.kind}, {len(closed)} answers"
 

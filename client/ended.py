@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from client.run_status import SCHEMA_VERSION
 from lockstep import cbor
 from lockstep.commit import Committed, RecoveryAction, recovery_action
-from lockstep.digest import to_text
+from lockstep.digest import from_text, to_text
 from lockstep.record import to_json_value
 from lockstep.wal import WalState
 
@@ -56,7 +56,7 @@ def _document(
     }.get(action, "running")
     status = report.get("final_status", status)
     end = to_json_value(log.last.payload) if log.last else {}
-    stages = list(report.get("stages", []))
+    stages = [_stage(stored, row) for row in report.get("stages", [])]
     code, cause = report.get("code", end.get("code", "")), report.get("cause", "")
     if status == "running":
         cause = cause or "its log is open and no workflow answers for it"
@@ -71,7 +71,7 @@ def _document(
         "status": status,
         "stage": "done" if action is RecoveryAction.COMMITTED else _last_stage(stages),
         "epoch": max(report.get("epochs", {}).values(), default=0),
-        "stages": [_stage(row) for row in stages],
+        "stages": stages,
         "environments": _environments(prepared["environments"], stages, status),
         "waits_for": "",
         "until": "",
@@ -89,9 +89,22 @@ def _last_stage(stages: list[dict[str, Any]]) -> str:
     return stages[-1]["stage"] if stages else "preflight"
 
 
-def _stage(row: Mapping[str, Any]) -> dict[str, Any]:
+def _stage(stored: "Stored", row: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage with its values and limits, read from its verdict."""
     names = ("stage", "action", "outcome", "snapshot_hash", "verdict_hash", "started", "ended")
-    return {name: row.get(name) for name in names}
+    verdict = cbor.decode(stored.cas.get(from_text(row["verdict_hash"])))
+    return {**{name: row.get(name) for name in names}, "looks": 1, "summary": values_of(verdict)}
+
+
+def values_of(verdict: Mapping[str, Any]) -> str:
+    """One line: each metric with its value and limit, and why it did not pass."""
+    parts = []
+    for metric in verdict["metrics"]:
+        observed = metric.get("observed")
+        value = "no value" if observed is None else f"{observed:.6g}"
+        why = "" if metric["outcome"] == "PASS" else f" {metric['reason']}"
+        parts.append(f"{metric['name']} {value} (limit {metric['limit']:g}){why}")
+    return "; ".join(parts)
 
 
 def _environments(

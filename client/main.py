@@ -4,6 +4,7 @@ A command is imported when it runs, never for the help: the table below holds ea
 its line in the help. What is not built is not in the table. Exit codes: ``lockstep.errors.Exit``.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ from lockstep.errors import Exit, LockstepError
 
 PROGRAMS = ("client", "lockstep")
 HELP_OPTIONS = ("-h", "--help")
+
+GLOBAL_FLAGS = ("--debug", "--quiet", "-q", "--no-input")
+GLOBAL_VALUES = ("--config", "--context")
+"""Options of the program itself; they may stand before the command or after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,7 @@ def run(argv: Sequence[str], *, program: str = "client") -> int:
     """
     meta: dict = {}
     try:
-        root = cli.make_context(program, list(argv))
+        root = cli.make_context(program, _global_first(argv))
         meta = root.meta
         with root:
             return int(cli.invoke(root) or 0)
@@ -157,6 +162,23 @@ def run(argv: Sequence[str], *, program: str = "client") -> int:
         if meta.get("client.debug") or "--debug" in argv:
             _traceback()
         return _tell(told.internal(error), _form(meta, argv))
+
+
+def _global_first(argv: Sequence[str]) -> list[str]:
+    """The words with the program's own options moved to the front, up to a ``--``."""
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in GLOBAL_FLAGS or word.startswith(tuple(f"{name}=" for name in GLOBAL_VALUES)):
+            front.append(word)
+        elif word in GLOBAL_VALUES:
+            front += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return front + rest
 
 
 def _form(meta: dict, argv: Sequence[str]) -> str:
@@ -195,4 +217,19 @@ def _traceback() -> None:
 def main() -> None:
     """Entry point of both installed programs."""
     name = os.path.basename(sys.argv[0]).removesuffix(".exe").removesuffix(".py")
-    sys.exit(run(sys.argv[1:], program=name if name in PROGRAMS else PROGRAMS[0]))
+    _leave(run(sys.argv[1:], program=name if name in PROGRAMS else PROGRAMS[0]))
+
+
+def _leave(code: int) -> None:
+    """End the process.
+
+    Threads of the Temporal library may still be handing over an answer that nobody waits for;
+    taking the interpreter down under them aborts the process (temporalio 1.35, one `client list`
+    in three). All is written and closed by now, so such a process ends without that step.
+    """
+    if "temporalio.bridge" in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # the reader may have left
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -197,12 +197,15 @@ def _signed_approval(
             "lineage_root_hash",
         )
     }
-    approval = Approval(
-        tenant_id=context.tenant_id,
-        service=Manifest.from_bytes(release.manifest).service,
-        approver=key.key_id,
-        time=now,
-        **bound,
+    approval = Approval.from_map(
+        {
+            "type": "approval",
+            "tenant_id": context.tenant_id,
+            "service": Manifest.from_bytes(release.manifest).service,
+            "approver": key.key_id,
+            "time": now,
+            **bound,
+        }
     )
     return approve(approval, key.descriptor, key.private_key, signer_key_id=signer_key_id)
 

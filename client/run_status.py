@@ -7,7 +7,7 @@ and what the live tree is drawn from. Answers come in the shapes of ``lockstep.m
 from typing import Any
 
 from client.server import Execution, Server, ui_url
-from lockstep.error_codes import exit_of
+from lockstep.error_codes import ERROR_CODES, exit_of
 from lockstep.errors import DataError, Exit
 from lockstep.settings import Context
 from workflows.client_api import QUERY_STAGES, QUERY_STATUS, environment_id, rollout_id
@@ -57,6 +57,12 @@ def compose(
         stage = child["stage"] or stage
         if status == "running" and child["status"] in WAITS_FOR_A_PERSON:
             status = child["status"]
+    waits_for = (child or {}).get("waits_for") or run.get("waits_for", "")
+    if waits_for == run["environment"]:
+        waits_for = ""  # its workflow says what for, and has just begun or just ended
+    rows = [_stage(row) for found in stages.values() for row in found]
+    if status in ENDED and not run["committed"] and rows:
+        stage = rows[-1]["stage"]  # the cohort at which it came to its end
     rollback = dict(run["rollback_releases"])
     if child and child.get("rollback_release"):
         rollback[child["environment"]] = child["rollback_release"]
@@ -71,9 +77,9 @@ def compose(
         "status": status,
         "stage": stage,
         "epoch": child["epoch"] if child else run["epoch"],
-        "stages": [_stage(row) for rows in stages.values() for row in rows],
+        "stages": rows,
         "environments": _environments(run, stages, child),
-        "waits_for": (child or {}).get("waits_for") or run.get("waits_for", ""),
+        "waits_for": waits_for,
         "until": (child or {}).get("until", ""),
         "code": run.get("code", ""),
         "cause": run.get("cause", ""),
@@ -168,7 +174,7 @@ def exit_of_status(document: dict[str, Any]) -> Exit:
         return Exit.HELD
     if status == "running":
         return Exit.WAIT_TIMED_OUT
-    named = exit_of(code) if code else Exit.ROLLED_BACK
+    named = exit_of(code) if code in ERROR_CODES else Exit.ROLLED_BACK
     if named in (Exit.EVIDENCE_REFUSED, Exit.ROLLBACK_FAILED):
         return named
     if status == "failed":

@@ -70,6 +70,7 @@ class EnvironmentPlan(Message):
     source_max_s: int
     max_skew_s: int
     concurrency: str
+    lower_environments: str = "restore"
 
 
 class EnvironmentQueue(Message):

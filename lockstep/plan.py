@@ -27,6 +27,7 @@ class EnvironmentPlan:
     source_max_s: int
     max_skew_s: int
     concurrency: str
+    lower_environments: str
 
 
 def resolve_plan(policy: Policy, profile: EnvironmentProfile) -> list[EnvironmentPlan]:
@@ -56,6 +57,7 @@ def resolve_plan(policy: Policy, profile: EnvironmentProfile) -> list[Environmen
             source_max_s=environment.source_max_s,
             max_skew_s=environment.max_skew_s,
             concurrency=policy.concurrency,
+            lower_environments=policy.lower_environments,
         )
         for environment in profile.environments
     ]

@@ -130,6 +130,9 @@ def _problems(profile: EnvironmentProfile) -> list[Problem]:
             found.append(Problem((*at, "production"), "exactly the last environment is production"))
         for field in ("targets", "sources"):
             found += _one(environment, at, field)
+        if environment.dead_man_s is not None:
+            why = "the dead man's switch is not built in this version; leave it out"
+            found.append(Problem((*at, "dead_man_s"), why))
         if environment.windows:
             why = "windows are not built in this version; leave it empty"
             found.append(Problem((*at, "windows"), why))

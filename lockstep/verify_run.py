@@ -381,12 +381,13 @@ def _certificate(book: _Book) -> str:
     }
     for name, value in expected.items():
         _same("EQUALITY_FAILED", f"certificate {name}", value, signed.get(name))
-    _same(
-        "EQUALITY_FAILED",
-        "policy_bundle_hash",
-        header["policy_bundle_hash"],
-        end["policy_bundle_hash"],
-    )
+    for name, value in {
+        "policy_bundle_hash": header["policy_bundle_hash"],
+        "env_manifest_hash": header["env_manifest_hash"],
+        "determinism_profile_hash": header["determinism_profile_hash"],
+        "operator_registry_hash": header["operator_contracts_root_hash"],
+    }.items():
+        _same("EQUALITY_FAILED", f"FINALIZE {name}", value, end.get(name))
     return f"signed by {key_id}; {len(expected)} bound values recomputed"
 
 

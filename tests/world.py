@@ -65,6 +65,7 @@ class World:
     server: TemporalServer
     environments: Sequence[str] = ("dev", "staging", "prod")
     bake_s: int = 0
+    settle_s: int = 0
     cohorts: Sequence[int] = (1, 5, 25, 50, 100)
     policy_extra: Mapping[str, Any] = field(default_factory=dict)
     profile_extra: Mapping[str, Any] = field(default_factory=dict)
@@ -145,6 +146,7 @@ class World:
                 {
                     "name": "main",
                     "kind": "file",
+                    "settle_s": self.settle_s,
                     "settings": {"path": str(self.folder / "metrics" / f"{name}.json")},
                 }
             ],

@@ -341,7 +341,8 @@ class Rollout:
         # The environment that failed went back by itself; those that passed are restored here,
         # newest first, each under a fresh lease and only where it still serves this release.
         for name in reversed(self.passed_names):
-            failed |= not await self.restore(name, code, cause)
+            if self.plan_of(name).lower_environments == "restore":
+                failed |= not await self.restore(name, code, cause)
         status = m.RunStatusName.FAILED if failed else m.RunStatusName.ROLLED_BACK
         touched = bool(self.passed_names) or self.epoch > 0
         if not touched:
@@ -369,7 +370,7 @@ class Rollout:
         return self.finish(ended, status, exit_code)
 
     async def restore(self, name: str, code: str, cause: str) -> bool:
-        plan = next(plan for plan in self.plans if plan.name == name)
+        plan = self.plan_of(name)
         known = self.passed[self.passed_names.index(name)]
         back = await run_rollback(
             m.RollbackRequest(
@@ -428,6 +429,9 @@ class Rollout:
         )
 
     # ---- small things ---------------------------------------------------------------------
+
+    def plan_of(self, name: str) -> m.EnvironmentPlan:
+        return next(plan for plan in self.plans if plan.name == name)
 
     def stage(self) -> str:
         if self.committed:

@@ -102,9 +102,9 @@ def _assemble(place: str, files: Mapping[str, bytes]) -> Bundle:
     for kind in EVIDENCE_KINDS:
         if kind not in evidence:
             raise _invalid(f"{place}/evidence/{kind}", "is missing")
-    for kind in evidence:
-        if kind not in EVIDENCE_KINDS:
-            raise _invalid(f"{place}/evidence/{kind}", "is no kind of evidence")
+    for name in evidence:
+        if name not in EVIDENCE_KINDS:
+            raise _invalid(f"{place}/evidence/{name}", "is no kind of evidence")
     return Bundle(
         manifest=files["manifest.cbor"],
         trace=files["trace.cbor"],

@@ -54,7 +54,7 @@ class DevTrust:
     created: bool
 
 
-def generate_key(purpose: Purpose, *, now: str, days: int, origin: str) -> SigningKey:
+def generate_key(purpose: str, *, now: str, days: int, origin: str) -> SigningKey:
     """A new key, in force from ``now`` for ``days`` days."""
     private_key = os.urandom(ed25519.KEY_BYTES)
     descriptor = describe(

@@ -98,7 +98,6 @@ _PROFILE_FIRST = """\
     # windows: []                    # not built yet
     # max_parallel: 1
     # lease_s: 120
-    # dead_man_s: 600                # optional
     # progress_deadline_s: 600       # for instances to come up
     # source_max_s: 300              # an unreachable source is asked again for this long
     # max_skew_s: 5                  # clocks further apart stop progress
@@ -130,7 +129,7 @@ _PROFILE_FULL_NOTES = """\
 # targets move traffic, sources say how it goes; exactly one of each in this version.
 # settle_s is left out after a shift, ingest_delay_s is waited for before asking.
 # progress_deadline_s: for instances to come up. source_max_s: how long an unreachable source is
-# asked again. max_skew_s: clocks further apart stop progress. dead_man_s: optional.
+# asked again. max_skew_s: clocks further apart stop progress.
 # windows are not built yet.
 """
 

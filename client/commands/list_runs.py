@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "lockstep.runs.v1"
 
+OPEN_MAX = 1000
+"""Open environments looked through; each service has one an environment at most."""
+
 _ENDED_BADLY = ("failed", "terminated", "canceled", "timed_out")
 
 
@@ -37,21 +40,28 @@ def list_runs(service: str | None, limit: int, output: str) -> int:
 
 async def _list(context: "Context", service: str | None, limit: int) -> list[dict[str, Any]]:
     from client.server import connected
-    from workflows.client_api import ROLLBACK, ROLLOUT
+    from workflows.client_api import ENVIRONMENT, ROLLBACK, ROLLOUT
 
     query = f"WorkflowType IN ('{ROLLOUT}', '{ROLLBACK}')"
     if service is not None:
         quoted = service.replace("\\", "").replace("'", "")
         query += f" AND LockstepService = '{quoted}'"
+    at_work = f"WorkflowType = '{ENVIRONMENT}' AND ExecutionStatus = 'Running'"
     async with connected(context) as server:
         found = await server.list(query, limit)
+        open_children = await server.list(at_work, OPEN_MAX)
+    children = {one.parent_id: one for one in open_children}
     # A rollback inside a rollout is a part of it, not a run of its own.
-    return [row_of(one) for one in found if not one.parent_id]
+    return [row_of(one, children.get(one.workflow_id)) for one in found if not one.parent_id]
 
 
-def row_of(one: "Execution") -> dict[str, Any]:
-    """One run out of what the server lists: memo, search attributes, workflow status."""
-    status = one.attributes.get("LockstepStatus")
+def row_of(one: "Execution", child: "Execution | None" = None) -> dict[str, Any]:
+    """One run out of what the server lists: memo, search attributes, workflow status.
+
+    While an environment's workflow is open it knows the stage, and whether a person is awaited.
+    """
+    at = child or one
+    status = at.attributes.get("LockstepStatus")
     if one.status in _ENDED_BADLY:
         status = "failed"  # the workflow itself broke or was ended from outside
     return {
@@ -60,7 +70,7 @@ def row_of(one: "Execution") -> dict[str, Any]:
         "service": one.memo.get("service") or one.attributes.get("LockstepService"),
         "release_hash": one.memo.get("release_hash") or one.attributes.get("LockstepRelease"),
         "status": status,
-        "stage": one.attributes.get("LockstepStage"),
+        "stage": at.attributes.get("LockstepStage"),
         "started": one.started,
     }
 

@@ -84,8 +84,8 @@ def report_text(value: dict[str, Any]) -> str:
             f"traffic {weights}; health {back['health']}: {back['health_detail']}"
         )
     checked = reports.get("preflight_report")
-    if checked and checked["outcome"] != "pass":
-        refused = [one for one in checked["checks"] if one["outcome"] == "fail"]
+    refused = [one for one in checked["checks"] if one["outcome"] == "fail"] if checked else []
+    if refused:
         parts.append("\n".join(f"{one['name']}: {one['code']}: {one['detail']}" for one in refused))
     digests = [(kind, one["digest"]) for kind, one in value["reports"].items()]
     parts.append(columns(digests, ("REPORT", "DIGEST")))

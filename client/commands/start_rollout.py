@@ -139,6 +139,7 @@ def finish(
 def tell_end(document: dict[str, Any], exit_code: int, output: str) -> None:
     """One error on stderr for a run that did not come through."""
     from client.errors import text_of
+    from lockstep.error_codes import ERROR_CODES
 
     run_id = document.get("run_id", "")
     if exit_code == Exit.WAIT_TIMED_OUT:
@@ -146,8 +147,9 @@ def tell_end(document: dict[str, Any], exit_code: int, output: str) -> None:
     elif exit_code == Exit.HELD:
         say(f"waits for a person: client resume {run_id} --reason …, or client abort …")
     elif exit_code != Exit.DONE:
-        code = document.get("code") or "GATE_FAILED"
-        cause = document.get("cause") or document.get("status", "")
+        code, cause = document.get("code", ""), document.get("cause") or document.get("status", "")
+        if code not in ERROR_CODES:  # a gate's reason, such as THRESHOLD_BREACHED
+            code, cause = "GATE_FAILED", f"{code}: {cause}" if code else cause
         error = LockstepError(code, cause, hint=f"client report {run_id}")
         click.echo(text_of(error, output), err=True)
 

@@ -28,6 +28,10 @@ _STYLE_OF_STATUS = {
 }
 
 
+_COHORT_WORK = ("shifting", "baking", "judging")
+"""What an environment does at every cohort: a log tells the cohort's own lines instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     text: str
@@ -85,13 +89,15 @@ def _facts(row: Mapping[str, Any]) -> str:
 def facts_of(document: Mapping[str, Any]) -> dict[str, str]:
     """Everything that may change, each under its own name, in words; for the plain display."""
     facts = {"run": headline(document)}
-    for environment in document.get("environments", []):
-        name = environment["name"]
-        facts[f"environment {name}"] = f"{name}: {environment['status']}"
     for row in document["stages"]:
-        outcome = row["outcome"] or row["action"]
-        facts[f"stage {row['stage']}"] = f"{row['stage']}: {outcome} {_facts(row)}".rstrip()
-    if document.get("waits_for"):
+        if row["outcome"]:
+            said = f"{row['stage']}: {row['outcome']} {_facts(row)}"
+            facts[f"stage {row['stage']}"] = said.rstrip()
+    for environment in document.get("environments", []):
+        name, state = environment["name"], environment["status"]
+        if state not in _COHORT_WORK:
+            facts[f"environment {name}"] = f"{name}: {state}"
+    if document.get("waits_for") and "to confirm" not in document["waits_for"]:
         until = f" until {document['until']}" if document.get("until") else ""
         facts["waits"] = f"waits for {document['waits_for']}{until}"
     if document.get("code"):

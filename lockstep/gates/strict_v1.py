@@ -82,7 +82,8 @@ _REASON_OF = {
 
 
 def _impossible(side: Side) -> bool:
-    return side.requests < 0 or side.errors < 0 or side.errors > side.requests
+    # Negative requests are caught too: no errors >= 0 are fewer.
+    return not 0 <= side.errors <= side.requests
 
 
 def _error_rate(canary: Side, broken: bool) -> Metric:

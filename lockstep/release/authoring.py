@@ -4,7 +4,7 @@ The document names files; the caller reads them. What comes out is canonical and
 bytes alone: no path, no time, no order of writing (docs/reference/release.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -44,15 +44,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ArtifactSource(_Section):
-    name: Name
-    path: PathText
-    media_type: MediaType = "application/octet-stream"
-
-
 class ConfigSource(_Section):
     name: Name
     path: PathText
+
+
+class ArtifactSource(ConfigSource):
+    media_type: MediaType = "application/octet-stream"
 
 
 class EvidenceSources(_Section):
@@ -84,7 +82,9 @@ class ReleaseDocument(_Section):
     configs: Annotated[list[ConfigSource], Field(max_length=1000)] = Field(default_factory=list)
     evidence: EvidenceSources
     checkpoint_compatibility: CheckpointCompatibility = Field(
-        default_factory=lambda: CheckpointCompatibility(schema=STATELESS, min=0, max=0)
+        default_factory=lambda: CheckpointCompatibility.model_validate(
+            {"schema": STATELESS, "min": 0, "max": 0}
+        )
     )
     checkpoint: PathText | None = None
     """Opaque state of a release that keeps some; absent for a stateless one."""
@@ -220,9 +220,7 @@ def _evidence(inputs: Inputs) -> dict[str, bytes]:
     }
 
 
-def _named(
-    sources: list[ArtifactSource] | list[ConfigSource], field: str, inputs: Inputs
-) -> dict[str, bytes]:
+def _named(sources: Sequence[ConfigSource], field: str, inputs: Inputs) -> dict[str, bytes]:
     return {source.name: inputs.files[field, index, "path"] for index, source in enumerate(sources)}
 
 

@@ -4,25 +4,14 @@ The manifest names artefacts, configurations and evidence by digest; it never na
 certificate, the trace or itself.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lockstep.record import Digest32, Name, Record
 
-SCHEMA = "lockstep.release.v1"
+SCHEMA: Final = "lockstep.release.v1"
 ENTRIES_MAX = 1000
-
-EVIDENCE_KINDS = (
-    "determinism_profile",
-    "lockfile",
-    "operator_registry",
-    "policy_bundle",
-    "runtime_env",
-    "sbom",
-    "toolchain",
-)
-"""Exactly these seven, each once; sorted."""
 
 EvidenceKind = Literal[
     "determinism_profile",
@@ -33,6 +22,8 @@ EvidenceKind = Literal[
     "sbom",
     "toolchain",
 ]
+EVIDENCE_KINDS: tuple[EvidenceKind, ...] = get_args(EvidenceKind)
+"""Exactly these seven, each once; sorted."""
 
 SEMVER = (
     r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"

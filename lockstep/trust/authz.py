@@ -22,7 +22,7 @@ CAPABILITIES_OF_ROLE: dict[str, tuple[str, ...]] = {
     "starter": ("rollout.start",),
     "operator": ("adopt", "rollback.start", "rollout.operate"),
 }
-"""The published matrix (docs/reference/roles.md): role → what it may do."""
+"""The published matrix (docs/spec/trust.md): role → what it may do."""
 
 
 class Verdict(StrEnum):

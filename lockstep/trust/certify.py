@@ -17,6 +17,8 @@ from lockstep.trust.certificate import NINE, SIGNATURE_ALGORITHM, sign_certifica
 from lockstep.trust.equalities import Expected
 from lockstep.trust.keys import KeyDescriptor, check_window
 from lockstep.trust.root import (
+    RevocationBundle,
+    TrustRoot,
     check_revocations_fresh,
     check_root_fresh,
     verify_revocations,
@@ -52,13 +54,7 @@ def certify_release(
     check_root_fresh(root, now)
     revocations = verify_revocations(trust.revocations, root)
     check_revocations_fresh(revocations, now)
-    key = root.key(signer.descriptor.key_id)
-    if key.public_key != ed25519.public_of(signer.private_key):
-        raise DataError("KEY_REFUSED", f"{key.key_id}: the private half is another key's")
-    check_window(key, now)
-    entry = revocations.revokes(key.key_id, now)
-    if entry:
-        raise RefusedError("KEY_REVOKED", f"{key.key_id} is revoked: {entry.reason}")
+    key = _key_in_force(root, revocations, signer, now)
     bound = _recomputed(release, expected)
     decision = authorize(
         root,
@@ -92,6 +88,19 @@ def certify_release(
         check(release, manifest)
     checks.check_qualification(release, manifest, payload, tenant_id)
     return sign_certificate(payload, signer.private_key)
+
+
+def _key_in_force(
+    root: TrustRoot, revocations: RevocationBundle, signer: Signer, now: str
+) -> KeyDescriptor:
+    key = root.key(signer.descriptor.key_id)
+    if key.public_key != ed25519.public_of(signer.private_key):
+        raise DataError("KEY_REFUSED", f"{key.key_id}: the private half is another key's")
+    check_window(key, now)
+    entry = revocations.revokes(key.key_id, now)
+    if entry:
+        raise RefusedError("KEY_REVOKED", f"{key.key_id} is revoked: {entry.reason}")
+    return key
 
 
 def _recomputed(release: ReleaseEvidence, expected: Expected) -> dict[str, bytes]:

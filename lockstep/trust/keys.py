@@ -4,7 +4,7 @@ The key id is derived from purpose, algorithm and public key and recomputed when
 is read, so that an id can never be moved to another key.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -23,15 +23,7 @@ Purpose = Literal[
     "redaction",
     "operator",  # starters and operators: they start, pause, abort, roll back, adopt
 ]
-PURPOSES: tuple[str, ...] = (
-    "root",
-    "release-certificate",
-    "rollout-certificate",
-    "approval",
-    "step-grant",
-    "redaction",
-    "operator",
-)
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 ALGORITHM = "ed25519"
 KEY_ID_HEX_DIGITS = 32  # 128 bits of the digest: no second key of the same purpose shares them
 
@@ -58,7 +50,7 @@ def derive_key_id(purpose: str, public_key: bytes) -> str:
 
 
 def describe(
-    purpose: Purpose,
+    purpose: str,
     public_key: bytes,
     *,
     not_before: str,

@@ -100,8 +100,8 @@ class TrustRoot(Record):
             hint="client keys list shows the keys in force",
         )
 
-    def has_role(self, key_id: str, role: Role) -> bool:
-        return key_id in self.signed_payload.roles.get(role, [])
+    def has_role(self, key_id: str, role: str) -> bool:
+        return any(key_id in ids for name, ids in self.signed_payload.roles.items() if name == role)
 
 
 class RevocationEntry(Record):

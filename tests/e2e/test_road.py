@@ -52,7 +52,13 @@ def histories(world: World) -> list[WorkflowHistory]:
 
 def of_run(found: list[WorkflowHistory], run_id: str) -> list[WorkflowHistory]:
     """The rollout and its children."""
-    return [h for h in found if run_id in h.workflow_id or f'"run_id":"{run_id}"' in h.to_json()]
+    wanted = f"rollout/{TENANT}/{run_id}"
+    mine = []
+    for history in found:
+        started = history.events[0].workflow_execution_started_event_attributes
+        if wanted in (history.workflow_id, started.parent_workflow_execution.workflow_id):
+            mine.append(history)
+    return mine
 
 
 def test_a_good_release_is_carried_to_committed(world: World) -> None:
@@ -187,7 +193,7 @@ def test_a_dry_run_reports_preflight_and_touches_nothing(world: World) -> None:
     before = {name: len(world.effects(name)) for name in world.environments}
     release = world.release("4.1.0")
     told = world.start(release, "--dry-run")
-    assert told["committed"] is False
+    assert told["outcome"] == "passed"
     assert {name: len(world.effects(name)) for name in world.environments} == before
     assert world.store.read(layout.wal_record(TENANT, told["run_id"], 0)) is None
     # and the dry run does not stand in the way of the real one

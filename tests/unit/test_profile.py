@@ -56,7 +56,7 @@ def test_every_default_is_written_out() -> None:
 
 
 def test_resolving_again_changes_nothing() -> None:
-    profile = resolve_profile(document(environment("dev", dead_man_s=60), environment("prod")))
+    profile = resolve_profile(document(environment("dev", max_skew_s=60), environment("prod")))
     assert resolve_profile(profile.to_map()) == profile
     assert EnvironmentProfile.from_bytes(profile.to_bytes()) == profile
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lockstep import cbor, trace
 from lockstep.digest import sha256
@@ -312,3 +314,54 @@ def test_payload_claims_survive_the_round_trip() -> None:
     assert payload["certificate_version"] == "2"
     assert payload["step_start"] == payload["step_end"] == 0
     assert payload["valid_until_utc"] == "2027-02-18T10:00:00Z"
+
+
+# ---- hostile bytes -------------------------------------------------------------------------
+
+GOOD = world.approved()
+PARTS = ("manifest", "certificate", "trace", "checkpoint", "lineage", *sorted(GOOD.evidence))
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**64), 2**64 - 1)
+    | st.binary(max_size=33)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+def with_part(part: str, data: bytes) -> ReleaseEvidence:
+    if part in GOOD.evidence:
+        return replace(GOOD, evidence={**GOOD.evidence, part: data})
+    return replace(GOOD, **{part: data})
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    part=st.sampled_from(PARTS),
+    data=st.binary(max_size=80) | VALUES.map(cbor.encode),
+)
+def test_foreign_bytes_in_any_part_are_a_finding_and_never_a_crash(part: str, data: bytes) -> None:
+    report = world.judged(with_part(part, data), want=world.expected(GOOD))
+    assert report.outcome == "fail"
+    assert TrustReport.from_bytes(report.to_bytes()) == report
+
+
+@settings(max_examples=150, deadline=None)
+@given(part=st.sampled_from(PARTS), at=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_one_flipped_bit_in_any_part_is_a_finding(part: str, at: int, bit: int) -> None:
+    data = bytearray(GOOD.evidence[part] if part in GOOD.evidence else getattr(GOOD, part))
+    data[at % len(data)] ^= 1 << bit
+    assert world.judged(with_part(part, bytes(data)), want=world.expected(GOOD)).outcome == "fail"
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=80) | VALUES.map(cbor.encode))
+def test_foreign_bytes_as_trust_data_are_a_finding_and_never_a_crash(data: bytes) -> None:
+    for field in ("root", "revocations", "pinned_revocations"):
+        trust = replace(world.trust(), pinned_root=None, **{field: data})
+        assert world.judged(GOOD, trust).outcome == "fail"
+    assert world.judged(replace(GOOD, approvals=(data,))).outcome == "fail"
