@@ -88,7 +88,7 @@ def run(
     if known is not None:
         say(f"run {prepared.run_id} has ended already; nothing was started")
         return finish(known, exit_of_status(known), output)
-    followed = asyncio.run(_start_and_follow(prepared, wait, dry_run=dry_run, detach=detach))
+    followed = asyncio.run(carry(prepared, wait, dry_run=dry_run, detach=detach))
     if followed is None:
         emit(_started(prepared), output, _started_text)
         return Exit.DONE
@@ -97,9 +97,10 @@ def run(
     return finish(followed.document, followed.exit, output, followed)
 
 
-async def _start_and_follow(
-    prepared: "Prepared", wait: "Wait", *, dry_run: bool, detach: bool
+async def carry(
+    prepared: "Prepared", wait: "Wait", *, dry_run: bool = False, detach: bool = False
 ) -> "Followed | None":
+    """Upload, start or attach, and follow; None when detached."""
     from client.context import reattach_with
     from client.follow import follow
     from client.render.show import open_show

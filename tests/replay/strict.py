@@ -4,8 +4,7 @@ The Replayer compares command types and ids only (a weight changed from 1 to 100
 staging to prod, passes it). Here each command's contents are set against the recorded event.
 """
 
-import asyncio
-from collections.abc import Callable
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from temporalio.worker import (
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
+    WorkflowRunner,
 )
 
 from worker.main import WORKFLOWS, workflow_runner
@@ -36,7 +36,8 @@ class Difference(AssertionError):
 
 
 def load_history(path: Path) -> WorkflowHistory:
-    return WorkflowHistory.from_json(path.stem, path.read_text())
+    document = json.loads(path.read_text())
+    return WorkflowHistory.from_json(document["workflow_id"], document["history"])
 
 
 def _seconds(duration: Duration) -> float:
@@ -194,23 +195,17 @@ class Outbound(WorkflowOutboundInterceptor):
 
 
 async def replay_strictly(
-    history: WorkflowHistory, workflows: list[type] | None = None
+    history: WorkflowHistory, runner: WorkflowRunner | None = None
 ) -> StrictReplay:
     """Replay one history; raises Difference naming each command that is not as recorded."""
     strict = StrictReplay(history)
     replayer = Replayer(
-        workflows=workflows or WORKFLOWS,
+        workflows=WORKFLOWS,
         data_converter=DATA_CONVERTER,
         interceptors=[strict],
-        workflow_runner=workflow_runner(),
+        workflow_runner=runner or workflow_runner(),
     )
     await replayer.replay_workflow(history)
     if strict.differences:
         raise Difference("\n".join(strict.differences[:5]))
     return strict
-
-
-def replay_now(history: WorkflowHistory, change: Callable[[], None] = lambda: None) -> None:
-    """Replay after ``change`` was made to the code; for a test that must go red."""
-    change()
-    asyncio.run(replay_strictly(history))
