@@ -1,7 +1,7 @@
 """The settings of one invocation, and the store they name: loaded when a command asks for them.
 
 ``--config`` and ``--context`` come from the program's global options; the rules are in
-``lockstep.settings``, the search for the file in ``client.files``.
+``lockstep.settings``, the search for the file in ``client.settings_file``.
 """
 
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.settings_file import find_settings
 from lockstep.errors import LockstepError
 from lockstep.settings import Context, load_context
 
@@ -30,8 +31,6 @@ def load() -> Context:
     Raises:
         DataError: CONTEXT_INVALID; no settings file, no such context, a broken field.
     """
-    from client.files import find_settings
-
     explicit = option("config")
     path = find_settings(Path(explicit) if explicit else None, os.environ)
     return load_context(

@@ -5,7 +5,7 @@ key, an alias or a tag is refused, and no constructor of the library ever runs.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,24 +26,9 @@ if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node
 
 YAML_DEPTH_MAX = 32
-SETTINGS_PLACES = (Path("lockstep.toml"), Path(".lockstep") / "lockstep.toml")
 
 Lines = dict[FieldPath, int]
 Document = TypeVar("Document")
-
-
-def find_settings(explicit: Path | None, environ: Mapping[str, str]) -> Path:
-    """The settings file: ``--config``, ``LOCKSTEP_CONFIG``, ./lockstep.toml, ./.lockstep/.
-
-    Raises:
-        DataError: CONTEXT_INVALID; none there, or the one that was named is not.
-    """
-    named = explicit or (Path(text) if (text := environ.get("LOCKSTEP_CONFIG")) else None)
-    for path in (named,) if named else SETTINGS_PLACES:
-        if path.is_file():
-            return path
-    tried = str(named) if named else ", ".join(f"./{path}" for path in SETTINGS_PLACES)
-    raise DataError("CONTEXT_INVALID", f"no settings file at {tried}", hint="client dev up")
 
 
 def read_file(path: Path, *, size_max_bytes: int = DOCUMENT_MAX_BYTES) -> bytes:

@@ -11,9 +11,9 @@ from lockstep.errors import DataError
 from lockstep.gates.evaluate import GateReport, evaluate_bytes
 from lockstep.gates.snapshot import Snapshot
 from lockstep.policy import resolve_policy
+from lockstep.run_book import Check, CheckOutcome, run_check
 from lockstep.settings import Context
 from lockstep.trust import certificate, root, signed
-from lockstep.verify_run import Check, CheckOutcome, run_check
 
 
 def check_file(context: Context, stored: Stored, data: bytes) -> list[Check]:

@@ -15,11 +15,12 @@ from lockstep.digest import sha256, to_text
 from lockstep.errors import DataError, LockstepError
 from lockstep.policy import Policy
 from lockstep.release.evidence import ReleaseEvidence
+from lockstep.run_book import Check, CheckOutcome, RunEvidence
 from lockstep.settings import Context
 from lockstep.trust.certificate import read_certificate
 from lockstep.trust.equalities import Expected
 from lockstep.trust.verify import Rules, TrustData, verify_release
-from lockstep.verify_run import Check, CheckOutcome, RunEvidence, verify_run
+from lockstep.verify_run import verify_run
 from lockstep.wal import RECORDS_MAX
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The client's settings: one context out of ``lockstep.toml``, then ``LOCKSTEP_*`` on top.
 
-Pure: the caller reads the file (``client.files.find_settings``) and passes bytes, the folder they
+Pure: the caller reads the file (``client.settings_file``) and passes bytes, the folder they
 lie in and the environment. Secrets appear only as references to where they are kept.
 """
 

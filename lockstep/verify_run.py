@@ -5,23 +5,26 @@ and a way to load objects by digest; nothing that the run says about itself is b
 comes back is a list of checks; one finding is enough to distrust the run (docs/spec/bytes.md).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
 
 from lockstep import cbor, hashes, lineage, trace
 from lockstep.checkpoint import Checkpoint
 from lockstep.commit import Committed, RecoveryAction, recovery_action
 from lockstep.digest import sha256, to_text
-from lockstep.errors import DataError, LockstepError
+from lockstep.errors import DataError
 from lockstep.gates.evaluate import GateReport, evaluate_bytes
 from lockstep.gates.snapshot import Snapshot
-from lockstep.policy import Policy, resolve_policy
-from lockstep.profile import EnvironmentProfile, resolve_profile
+from lockstep.run_book import (
+    Check,
+    CheckOutcome,
+    NotApplicable,
+    RunBook,
+    RunEvidence,
+    differs,
+    run_check,
+    same,
+)
 from lockstep.trust import certificate, root
-from lockstep.wal import WalState, fold
 
 CHECKPOINTS_MAX = 10_000
 
@@ -29,51 +32,9 @@ DECISIONS = ("authz_decision",)
 """Names in a trace's evidence whose hash binds values, not a stored object."""
 
 
-class CheckOutcome(StrEnum):
-    PASS = "pass"
-    FINDING = "finding"
-    NOT_RUN = "not_run"  # something it rests on was found wrong
-    NOT_APPLICABLE = "not_applicable"  # this run has no such thing, and need not
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was recomputed."""
-
-    name: str
-    outcome: CheckOutcome
-    detail: str = ""
-    code: str = ""
-
-
-@dataclass(frozen=True)
-class RunEvidence:
-    """Everything about one run that lies outside the content-addressed objects."""
-
-    tenant_id: str
-    run_id: str
-    load: Callable[[bytes], bytes]
-    """An object's bytes by digest; raises LockstepError. They are hashed again here."""
-    wal_records: Sequence[bytes]
-    committed: bytes | None
-    trust_roots: Sequence[bytes]
-    """Every version the tenant published, as stored."""
-    reports: Mapping[str, bytes] | None = None
-    trust_root_pin: bytes | None = None
-    """The digest the reader believes, where there is one."""
-
-
-class NotApplicable(Exception):
-    """Raised by a check that this run gives nothing to do."""
-
-
-def has_finding(checks: Sequence[Check]) -> bool:
-    return any(check.outcome is CheckOutcome.FINDING for check in checks)
-
-
 def verify_run(evidence: RunEvidence) -> list[Check]:
     """Every check in a fixed order; one that rests on a failed one is ``not_run``."""
-    book = _Book(evidence)
+    book = RunBook(evidence)
     done: dict[str, Check] = {}
     for name, needs, function in _CHECKS:
         unmet = [need for need in needs if done[need].outcome is not CheckOutcome.PASS]
@@ -84,116 +45,17 @@ def verify_run(evidence: RunEvidence) -> list[Check]:
     return list(done.values())
 
 
-def run_check(name: str, function: Callable[[], str]) -> Check:
-    """Call one check: its detail, or the finding that it raised."""
-    try:
-        return Check(name, CheckOutcome.PASS, function())
-    except NotApplicable as why:
-        return Check(name, CheckOutcome.NOT_APPLICABLE, str(why))
-    except LockstepError as error:
-        where = f" ({error.place})" if error.place else ""
-        return Check(name, CheckOutcome.FINDING, f"{error.cause}{where}", error.code)
-
-
-def _differs(code: str, what: str, expected: bytes, found: bytes) -> DataError:
-    return DataError(code, f"{what}: expected {to_text(expected)}, found {to_text(found)}")
-
-
-def _same(code: str, what: str, expected: Any, found: Any) -> None:
-    if expected == found:
-        return
-    if isinstance(expected, bytes) and isinstance(found, bytes) and len(found) == 32:
-        raise _differs(code, what, expected, found)
-    raise DataError(code, f"{what}: expected {expected!r:.80}, found {found!r:.80}")
-
-
-class _Book:
-    """The run's objects, each read and hashed once, in the form the checks need."""
-
-    def __init__(self, evidence: RunEvidence) -> None:
-        self.evidence = evidence
-        self.read: dict[bytes, bytes] = {}
-
-    def object(self, digest: Any, what: str) -> bytes:
-        if type(digest) is not bytes or len(digest) != 32:
-            raise DataError("OBJECT_MISSING", f"{what} is not named by a digest")
-        if digest not in self.read:
-            data = self.evidence.load(digest)
-            if sha256(data) != digest:
-                raise _differs("OBJECT_CORRUPT", what, digest, sha256(data))
-            self.read[digest] = data
-        return self.read[digest]
-
-    @cached_property
-    def log(self) -> WalState:
-        evidence = self.evidence
-        return fold(
-            list(evidence.wal_records), tenant_id=evidence.tenant_id, run_id=evidence.run_id
-        )
-
-    @property
-    def committed(self) -> bool:
-        return self.log.last_type == "FINALIZE"
-
-    @property
-    def end(self) -> dict[str, Any]:
-        """The terminal record's payload."""
-        if not self.log.terminal or self.log.last is None:
-            raise NotApplicable("the run has not ended")
-        return self.log.last.payload
-
-    @cached_property
-    def trace(self) -> list[dict[str, Any]]:
-        data = self.object(self.end.get("trace_final_hash"), "trace_final_hash")
-        records = cbor.decode(data)
-        trace.validate_trace(records, "rollout")
-        return records
-
-    @property
-    def header(self) -> dict[str, Any]:
-        return self.trace[0]
-
-    @property
-    def looks(self) -> list[dict[str, Any]]:
-        """Every evaluate record that holds a verdict, in ``t`` order."""
-        return [
-            record
-            for record in self.trace[1:-1]
-            if record["action"] == "evaluate" and "gate_report" in record.get("evidence", {})
-        ]
-
-    @cached_property
-    def policy(self) -> Policy:
-        data = self.object(self.header["policy_bundle_hash"], "policy_bundle_hash")
-        policy = resolve_policy(cbor.decode(data))
-        _same("OBJECT_CORRUPT", "the policy's resolved form", policy.to_bytes(), data)
-        return policy
-
-    @cached_property
-    def profile(self) -> EnvironmentProfile:
-        data = self.object(self.header["env_manifest_hash"], "env_manifest_hash")
-        profile = resolve_profile(cbor.decode(data))
-        _same("OBJECT_CORRUPT", "the profile's resolved form", profile.to_bytes(), data)
-        return profile
-
-    @cached_property
-    def certificate(self) -> dict[str, Any]:
-        data = self.object(self.end.get("certificate_hash"), "certificate_hash")
-        payload, _ = certificate.read_certificate(data)
-        return payload
-
-
 # ---- log, pointer, trace -------------------------------------------------------------------
 
 
-def _log(book: _Book) -> str:
+def _log(book: RunBook) -> str:
     records = len(book.log.records)
     if not records:
         raise DataError("RUN_UNKNOWN", "the run has no log")
     return f"{records} records, the last one {book.log.last_type}"
 
 
-def _pointer(book: _Book) -> str:
+def _pointer(book: RunBook) -> str:
     raw = book.evidence.committed
     pointer = None if raw is None else Committed.from_bytes(raw, place="COMMITTED")
     action = recovery_action(book.log, pointer)
@@ -206,28 +68,28 @@ def _pointer(book: _Book) -> str:
     return "no COMMITTED, as it should be"
 
 
-def _trace(book: _Book) -> str:
+def _trace(book: RunBook) -> str:
     end = book.end
     records = book.trace
     if trace.TAIL_KEY not in records[-1]:
         raise DataError("TRACE_INVALID", "the trace is not sealed")
-    _same("TRACE_INVALID", "trace_tail_hash", end.get("trace_tail_hash"), trace.tail(records))
+    same("TRACE_INVALID", "trace_tail_hash", end.get("trace_tail_hash"), trace.tail(records))
     status = records[-1]["final_status"]
     if (status == "success") != book.committed:
         raise DataError("TRACE_INVALID", f"the trace ends {status}, the log {book.log.last_type}")
     return f"{len(records)} records chained to {to_text(trace.tail(records))}"
 
 
-def _identity(book: _Book) -> str:
+def _identity(book: RunBook) -> str:
     """Tenant, run id and replay token follow from the request's own bytes."""
     header, evidence = book.header, book.evidence
-    _same("TRACE_INVALID", "tenant_id", evidence.tenant_id, header["tenant_id"])
-    _same("TRACE_INVALID", "run_id", evidence.run_id, header["run_id"])
+    same("TRACE_INVALID", "tenant_id", evidence.tenant_id, header["tenant_id"])
+    same("TRACE_INVALID", "run_id", evidence.run_id, header["run_id"])
     token = hashes.replay_token(header["policy_bundle_hash"], header["env_manifest_hash"])
-    _same("TRACE_INVALID", "replay_token", token, header["replay_token"])
+    same("TRACE_INVALID", "replay_token", token, header["replay_token"])
     prepared = book.log.records[0].payload
     wanted = prepared.get("environments", book.profile.names())
-    _same("TRACE_INVALID", "env", wanted, header["env"])
+    same("TRACE_INVALID", "env", wanted, header["env"])
     for name in header["env"]:
         if book.profile.environment(name) is None:
             raise DataError("TRACE_INVALID", f"env: the profile has no {name}")
@@ -236,11 +98,11 @@ def _identity(book: _Book) -> str:
         operation, service, attempt = (prepared[name] for name in names)
         tenant, release = evidence.tenant_id, header["release_hash"]
         derived = hashes.run_id(tenant, operation, service, release, token, attempt)
-        _same("TRACE_INVALID", "run_id", derived, evidence.run_id)
+        same("TRACE_INVALID", "run_id", derived, evidence.run_id)
     return f"release {to_text(header['release_hash'])}"
 
 
-def _release(book: _Book) -> str:
+def _release(book: RunBook) -> str:
     """The release that ran is the one whose manifest and certificate the log names."""
     end = book.end
     if not book.committed:
@@ -249,11 +111,11 @@ def _release(book: _Book) -> str:
     certificate.read_certificate(book.object(signed, "release_certificate_hash"))
     book.object(manifest, "manifest_hash")
     name = hashes.release_hash(manifest, signed)
-    _same("EQUALITY_FAILED", "release_hash", name, book.header["release_hash"])
+    same("EQUALITY_FAILED", "release_hash", name, book.header["release_hash"])
     return "manifest and certificate give the release's name"
 
 
-def _objects(book: _Book) -> str:
+def _objects(book: RunBook) -> str:
     """Every object that the trace names is there, whole."""
     names = [
         (f"{record['stage']} {name}", digest)
@@ -269,7 +131,7 @@ def _objects(book: _Book) -> str:
 # ---- verdicts ------------------------------------------------------------------------------
 
 
-def _verdicts(book: _Book) -> str:
+def _verdicts(book: RunBook) -> str:
     """Each verdict again from its snapshot and the policy; each raw answer is still there."""
     policy_hash = book.header["policy_bundle_hash"]
     for look in book.looks:
@@ -277,24 +139,24 @@ def _verdicts(book: _Book) -> str:
         data = book.object(evidence["snapshot"], f"{stage} snapshot")
         snapshot = Snapshot.from_bytes(data)
         where = f"{snapshot.environment}/{snapshot.cohort_percent}"
-        _same("EVIDENCE_INVALID", "the snapshot's stage", stage, where)
-        _same("EVIDENCE_INVALID", f"{stage} run_id", book.evidence.run_id, snapshot.run_id)
+        same("EVIDENCE_INVALID", "the snapshot's stage", stage, where)
+        same("EVIDENCE_INVALID", f"{stage} run_id", book.evidence.run_id, snapshot.run_id)
         release = book.header["release_hash"]
-        _same("EVIDENCE_INVALID", f"{stage} release_hash", release, snapshot.release_hash)
+        same("EVIDENCE_INVALID", f"{stage} release_hash", release, snapshot.release_hash)
         for digest in snapshot.raw:
             book.object(digest, f"{stage} raw answer")
         report = evaluate_bytes(data, book.policy, policy_hash)
         stored = GateReport.from_bytes(book.object(evidence["gate_report"], f"{stage} verdict"))
-        _same("EQUALITY_FAILED", f"{stage} outcome", report.outcome, stored.outcome)
-        _same("EQUALITY_FAILED", f"{stage} verdict", report.digest(), evidence["gate_report"])
-        _same("EQUALITY_FAILED", f"{stage} gate_result", report.outcome, look.get("gate_result"))
+        same("EQUALITY_FAILED", f"{stage} outcome", report.outcome, stored.outcome)
+        same("EQUALITY_FAILED", f"{stage} verdict", report.digest(), evidence["gate_report"])
+        same("EQUALITY_FAILED", f"{stage} gate_result", report.outcome, look.get("gate_result"))
     return f"{len(book.looks)} verdicts recomputed, all the same"
 
 
-def _transcript(book: _Book) -> str:
+def _transcript(book: RunBook) -> str:
     """run_end lists every look in order, and a committed run passed the last of each cohort."""
     reports = [look["evidence"]["gate_report"] for look in book.looks]
-    _same("TRACE_INVALID", "gate_report_hashes", reports, book.trace[-1]["gate_report_hashes"])
+    same("TRACE_INVALID", "gate_report_hashes", reports, book.trace[-1]["gate_report_hashes"])
     if not book.committed:
         return f"{len(reports)} looks in order"
     last = {look["stage"]: look["gate_result"] for look in book.looks}
@@ -303,7 +165,7 @@ def _transcript(book: _Book) -> str:
         for name in book.profile.names()
         for percent in book.policy.cohorts_for(name)
     ]
-    _same("EQUALITY_FAILED", "the stages of the plan", stages, list(last))
+    same("EQUALITY_FAILED", "the stages of the plan", stages, list(last))
     failed = [stage for stage, result in last.items() if result != "PASS"]
     if failed:
         raise DataError("EQUALITY_FAILED", f"committed although {failed[0]} did not pass")
@@ -313,12 +175,12 @@ def _transcript(book: _Book) -> str:
 # ---- what a commit binds -------------------------------------------------------------------
 
 
-def _lineage(book: _Book) -> str:
+def _lineage(book: RunBook) -> str:
     if not book.committed:
         raise NotApplicable("only a committed run has a lineage")
     end = book.end
     rows = cbor.decode(book.object(end.get("lineage_final_hash"), "lineage_final_hash"))
-    _same("LINEAGE_INVALID", "lineage_root_hash", lineage.root(rows), end["lineage_root_hash"])
+    same("LINEAGE_INVALID", "lineage_root_hash", lineage.root(rows), end["lineage_root_hash"])
     named = {row[2] for row in rows}
     wanted = {
         "manifest_hash": end["manifest_hash"],
@@ -338,7 +200,7 @@ def _lineage(book: _Book) -> str:
     return f"{len(rows)} objects under one root"
 
 
-def _checkpoint(book: _Book) -> str:
+def _checkpoint(book: RunBook) -> str:
     """The chain of checkpoints, newest first, each of this very run."""
     if not book.committed:
         raise NotApplicable("only FINALIZE names a checkpoint")
@@ -351,7 +213,7 @@ def _checkpoint(book: _Book) -> str:
             raise DataError("RECORD_INVALID", f"more than {CHECKPOINTS_MAX} checkpoints")
         found = Checkpoint.from_bytes(book.object(digest, "checkpoint"))
         for name in ("tenant_id", "run_id", "replay_token", "policy_bundle_hash"):
-            _same("EQUALITY_FAILED", f"checkpoint {name}", header[name], getattr(found, name))
+            same("EQUALITY_FAILED", f"checkpoint {name}", header[name], getattr(found, name))
         if found.trace_tail_hash_at_checkpoint not in links:
             raise DataError("EQUALITY_FAILED", "a checkpoint's trace tail is no link of the trace")
         digest = found.checkpoint_hash_prev
@@ -359,7 +221,7 @@ def _checkpoint(book: _Book) -> str:
     return f"{count} checkpoints"
 
 
-def _certificate(book: _Book) -> str:
+def _certificate(book: RunBook) -> str:
     """The signature under the trust root it pins, and every hash it binds."""
     if not book.committed:
         raise NotApplicable("only a committed run has a certificate")
@@ -380,23 +242,23 @@ def _certificate(book: _Book) -> str:
         "sbom_hash": book.trace[-1]["sbom_hash"],
     }
     for name, value in expected.items():
-        _same("EQUALITY_FAILED", f"certificate {name}", value, signed.get(name))
+        same("EQUALITY_FAILED", f"certificate {name}", value, signed.get(name))
     for name, value in {
         "policy_bundle_hash": header["policy_bundle_hash"],
         "env_manifest_hash": header["env_manifest_hash"],
         "determinism_profile_hash": header["determinism_profile_hash"],
         "operator_registry_hash": header["operator_contracts_root_hash"],
     }.items():
-        _same("EQUALITY_FAILED", f"FINALIZE {name}", value, end.get(name))
+        same("EQUALITY_FAILED", f"FINALIZE {name}", value, end.get(name))
     return f"signed by {key_id}; {len(expected)} bound values recomputed"
 
 
-def _check_signature(book: _Book, data: bytes) -> str:
+def _check_signature(book: RunBook, data: bytes) -> str:
     signed, _ = certificate.read_certificate(data)
     pinned = signed["trust_store_hash"]
     pin = book.evidence.trust_root_pin
     if pin is not None and pin != pinned:
-        raise _differs("TRUST_ROOT_INVALID", "the certificate's trust root", pin, pinned)
+        raise differs("TRUST_ROOT_INVALID", "the certificate's trust root", pin, pinned)
     stored = next((raw for raw in book.evidence.trust_roots if sha256(raw) == pinned), None)
     if stored is None:
         raise DataError("TRUST_ROOT_INVALID", f"no trust root {to_text(pinned)} in the store")
@@ -414,7 +276,7 @@ def _check_signature(book: _Book, data: bytes) -> str:
 # ---- the ends that are no commit, and the reports ------------------------------------------
 
 
-def _rollback(book: _Book) -> str:
+def _rollback(book: RunBook) -> str:
     """What ROLLBACK's payload names: the last verdict and the report of the way back."""
     end = book.end
     if book.committed:
@@ -422,14 +284,14 @@ def _rollback(book: _Book) -> str:
     reports = book.trace[-1]["gate_report_hashes"]
     if "gate_report_hash" in end or reports:
         last = reports[-1] if reports else None
-        _same("WAL_CORRUPTION", "gate_report_hash", last, end.get("gate_report_hash"))
+        same("WAL_CORRUPTION", "gate_report_hash", last, end.get("gate_report_hash"))
     if "rollback_report_hash" in end:
         book.object(end["rollback_report_hash"], "rollback_report_hash")
         return "the last verdict and the rollback report are there"
     return "no report of a way back: nothing had been exposed"
 
 
-def _reports(book: _Book) -> str:
+def _reports(book: RunBook) -> str:
     reports = book.evidence.reports
     if reports is None:
         raise NotApplicable("the run has no reports yet")
@@ -438,16 +300,16 @@ def _reports(book: _Book) -> str:
         if type(value) is not dict or "schema_version" not in value:
             raise DataError("RECORD_INVALID", f"{kind} is no report")
         named = value.get("run_id", book.evidence.run_id)
-        _same("RECORD_INVALID", f"{kind} run_id", book.evidence.run_id, named)
+        same("RECORD_INVALID", f"{kind} run_id", book.evidence.run_id, named)
         if "committed" in value:
-            _same("EQUALITY_FAILED", f"{kind} committed", book.committed, value["committed"])
+            same("EQUALITY_FAILED", f"{kind} committed", book.committed, value["committed"])
         if "trace_tail_hash" in value and book.log.terminal:
             tail = book.end.get("trace_tail_hash")
-            _same("EQUALITY_FAILED", f"{kind} trace_tail_hash", tail, value["trace_tail_hash"])
+            same("EQUALITY_FAILED", f"{kind} trace_tail_hash", tail, value["trace_tail_hash"])
     return f"{len(reports)} reports"
 
 
-_CHECKS: tuple[tuple[str, tuple[str, ...], Callable[[_Book], str]], ...] = (
+_CHECKS: tuple[tuple[str, tuple[str, ...], Callable[[RunBook], str]], ...] = (
     ("log", (), _log),
     ("pointer", ("log",), _pointer),
     ("trace", ("log",), _trace),

@@ -188,15 +188,25 @@ class World:
         wait_until(lambda: program.check() and ready.exists(), f"worker {role} polls")
         return program
 
-    def client(self, *words: str | Path, expect: int | None = 0, within_s: float = 120) -> str:
-        """Run the installed ``client``; its stdout."""
-        done = subprocess.run(
+    def run(self, *words: str | Path, within_s: float = 120) -> subprocess.CompletedProcess:
+        """Run the installed ``client`` as a person would."""
+        return subprocess.run(
             [script("client"), "--config", self.config, *(str(word) for word in words)],
             capture_output=True,
             text=True,
             timeout=within_s,
             stdin=subprocess.DEVNULL,
         )
+
+    def refused(self, *words: str | Path) -> str:
+        """What a command that must not succeed says on stderr."""
+        done = self.run(*words)
+        assert done.returncode not in (0, 1), done.stderr[-2000:]
+        return done.stderr
+
+    def client(self, *words: str | Path, expect: int | None = 0, within_s: float = 120) -> str:
+        """Run the installed ``client``; its stdout."""
+        done = self.run(*words, within_s=within_s)
         if expect is not None and done.returncode != expect:
             raise AssertionError(
                 f"client {' '.join(map(str, words))}: exit {done.returncode}, not {expect}\n"

@@ -102,6 +102,6 @@ def _summary(value: dict[str, Any]) -> str:
             f"all {said}",
             f"Temporal UI: {value['ui_url']}",
             f"the stack goes on: client --config {value['settings']} list",
-            "client demo --down ends it",
+            f"client demo --down --dir {Path(value['settings']).parent} ends it",
         ]
     )

@@ -52,10 +52,16 @@ def reports_of(context: "Context", stored: "Stored", run_id: str) -> dict[str, A
         raise DataError(
             "RUN_UNKNOWN", f"run {run_id} has no report yet", hint=f"client watch {run_id}"
         )
-    reports = {}
-    for kind, digest in sorted(document["reports"].items()):
+
+    def read(digest: str) -> dict[str, Any]:
         body = stored.cas.get(from_text(digest))
-        reports[kind] = {"digest": digest, "report": to_json_value(cbor.decode(body))}
+        return {"digest": digest, "report": to_json_value(cbor.decode(body))}
+
+    reports = {kind: read(digest) for kind, digest in sorted(document["reports"].items())}
+    ended = reports.get("deployment_report", {"report": {}})["report"]
+    for environment, digest in sorted(ended.get("rollback_report_hashes", {}).items()):
+        if all(one["digest"] != digest for one in reports.values()):
+            reports[f"rollback_report {environment}"] = read(digest)
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
@@ -76,8 +82,9 @@ def report_text(value: dict[str, Any]) -> str:
         rows = [("finished", ended["finished_at"]), ("committed", ended["committed"])]
         rows += [(name, ended[name]) for name in _DIGESTS_SHOWN if ended.get(name)]
         parts.append("\n".join(f"{name:<17} {shown}" for name, shown in rows))
-    back = reports.get("rollback_report")
-    if back:
+    for kind, back in reports.items():
+        if not kind.startswith("rollback_report"):
+            continue
         weights = ", ".join(f"{name[:12]} {share} %" for name, share in back["weights"].items())
         parts.append(
             f"{back['environment']} went back: {back['reason_code']}: {back['reason']}\n"

@@ -11,8 +11,8 @@ from lockstep.errors import DataError, Exit
 
 if TYPE_CHECKING:
     from client.context import Stored
+    from lockstep.run_book import Check
     from lockstep.settings import Context
-    from lockstep.verify_run import Check
 
 SCHEMA_VERSION = "lockstep.verification.v1"
 FILE_MAX_BYTES = 16 * 1024 * 1024
@@ -45,7 +45,7 @@ def verification(context: "Context", stored: "Stored", subject: str) -> dict[str
         DataError: USAGE, RUN_UNKNOWN or RELEASE_INVALID; there is nothing to verify.
         UnavailableError: STORE_UNREACHABLE.
     """
-    from lockstep.verify_run import has_finding
+    from lockstep.run_book import has_finding
 
     kind, checks = _checks(context, stored, subject)
     return {

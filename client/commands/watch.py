@@ -33,7 +33,7 @@ def watch(run: str, until: str | None, timeout_s: float | None, output: str) -> 
         followed = asyncio.run(_follow(context, run_id, until, timeout_s))
     except (UnavailableError, DataError) as error:
         document = _from_store(Stored(context), run_id, error)
-        say("as the store tells it; no server was asked")
+        say(f"{error}; as the store tells it")
         return finish(document, exit_of_status(document), output)
     return finish(followed.document, followed.exit, output, followed)
 

@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from client.files import (
-    find_settings,
     load_yaml,
     parse_yaml,
     read_file,
@@ -19,6 +18,7 @@ from client.files import (
     read_profile,
     read_snapshot,
 )
+from client.settings_file import find_settings
 from lockstep import cbor
 from lockstep.errors import DataError, LockstepError
 from lockstep.policy import resolve_policy
