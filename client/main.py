@@ -59,7 +59,9 @@ SECTIONS: dict[str, dict[str, Row]] = {
     },
     "Services and targets": {
         "adopt": Row("client.commands.adopt:adopt", "Record what runs now as a signed adoption."),
-        "rollback": Row("client.commands.rollback:rollback", "Send SERVICE back in one environment."),
+        "rollback": Row(
+            "client.commands.rollback:rollback", "Send SERVICE back in one environment."
+        ),
         "target": Row("client.commands.target:target", "What targets are asked to do, and do."),
     },
     "Trust and evidence": {

@@ -17,6 +17,11 @@ from tests.tidy.sources import Module, calls, constant, keyword, module_of, modu
 
 NUMBERS = range(2000, 2100)
 CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+LOOKS_LIKE_A_CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+NO_CODES = {
+    "CERT_SIGNED": "a record of the log",
+    "CERTIFY_OPERATOR": "a name that a module exports",
+}
 REASONS = {reason.value for reason in Reason}
 
 TAKES_A_CODE_FIRST = ("LockstepError", "DataError", "RefusedError", "UnavailableError")
@@ -74,6 +79,18 @@ def test_many_places_say_codes() -> None:
     assert len(said) > 40
 
 
+def test_nothing_that_looks_like_a_code_is_unknown() -> None:
+    """Also where a function of ours takes the code: ``same("EQUALITY_FAILED", …)``."""
+    found = [
+        f"{module.path}:{node.lineno} {text}"
+        for module in modules("lockstep", "workflows", "activities")
+        for node in ast.walk(module.tree)
+        if (text := constant(node)) and LOOKS_LIKE_A_CODE.fullmatch(text)
+        if text not in {*ERROR_CODES, *REASONS, *NO_CODES} and not text.startswith("LOCKSTEP_")
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("text", "codes"),
     [
@@ -115,7 +132,7 @@ def test_an_error_that_exits_as_done_is_none() -> None:
 
 
 def test_reasons_of_gates_are_written_in_one_place() -> None:
-    """A code that only gates know appears as text in ``lockstep.gates.reasons`` and nowhere else."""
+    """A code that only gates know is a text in ``lockstep.gates.reasons`` and nowhere else."""
     own = REASONS - set(ERROR_CODES)
     found = [
         f"{module.path}:{node.lineno} {node.value}"

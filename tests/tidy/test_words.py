@@ -100,9 +100,7 @@ def test_no_identifier_uses_a_word_that_the_glossary_replaces() -> None:
 
 def test_every_exception_is_still_needed() -> None:
     used = {
-        (module.path, word)
-        for module in modules(*EVERYWHERE)
-        for _, _, word in wrong_words(module)
+        (module.path, word) for module in modules(*EVERYWHERE) for _, _, word in wrong_words(module)
     }
     assert set(EXCEPTIONS) - used == set()
 

@@ -24,7 +24,7 @@ keys = {operator = "aws-kms:alias/lockstep"}
 
 
 def load(text: bytes = TOML, name: str | None = None, **environ: str) -> Context:
-    return load_context(text, name, environ, folder="/work/app")
+    return load_context(text, name, environ, folder="/srv/app")
 
 
 def refused(text: bytes, name: str | None = None, **environ: str) -> DataError:
@@ -41,18 +41,18 @@ def test_the_current_context_is_taken_unless_another_is_named() -> None:
 
 def test_relative_paths_are_relative_to_the_files_folder() -> None:
     context = load()
-    assert context.store == "file:///work/app/store"
-    assert context.policy == "/work/app/policy.yaml"
+    assert context.store == "file:///srv/app/store"
+    assert context.policy == "/srv/app/policy.yaml"
     assert context.profile == "/etc/profile.yaml"
-    assert context.keys == {"operator": "file:/work/app/keys/operator.pem", "starter": "env:KEY"}
+    assert context.keys == {"operator": "file:/srv/app/keys/operator.pem", "starter": "env:KEY"}
     assert load(name="prod").store == "s3://bucket/prefix"
 
 
 @pytest.mark.parametrize(
     ("written", "resolved"),
     [
-        ("store", "file:///work/app/store"),
-        ("./a/../b", "file:///work/app/b"),
+        ("store", "file:///srv/app/store"),
+        ("./a/../b", "file:///srv/app/b"),
         ("file:///abs", "file:///abs"),
         ("s3://b/p", "s3://b/p"),
     ],
