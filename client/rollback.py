@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 
 from client.context import Stored
 from client.output import say
+from client.server import CONNECT_MAX_S
 from lockstep import hashes, trace
 from lockstep.digest import to_text
 from lockstep.error_codes import exit_of
@@ -110,7 +111,7 @@ async def roll_back(stored: Stored, back: Back, *, timeout_s: float | None) -> d
         DataError: INTERNAL; the workflow ended without a result.
     """
     context = back.context
-    client = await connect(context.temporal_address, context.namespace)
+    client = await connect(context.temporal_address, context.namespace, timeout_s=CONNECT_MAX_S)
     request = request_of(stored, back)
     await asyncio.to_thread(store_documents, stored, back, request.run.run_id)
     try:

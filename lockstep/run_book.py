@@ -101,6 +101,11 @@ class RunBook:
         self.read: dict[bytes, bytes] = {}
 
     def object(self, digest: Any, what: str) -> bytes:
+        """The bytes that ``digest`` names; ``what`` says in an error what they are.
+
+        Raises:
+            DataError: OBJECT_MISSING or OBJECT_CORRUPT.
+        """
         if type(digest) is not bytes or len(digest) != 32:
             raise DataError("OBJECT_MISSING", f"{what} is not named by a digest")
         if digest not in self.read:

@@ -34,9 +34,21 @@ def make_plugins(otlp_endpoint: str | None, role: str) -> list[OpenTelemetryPlug
     import opentelemetry.trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import sampling
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    class WithoutQueries(sampling.Sampler):
+        """A query changes nothing and belongs to no rollout's trace: it would start its own."""
+
+        def should_sample(self, parent_context, trace_id, name, *args, **kwargs):
+            wanted = sampling.ALWAYS_OFF if name.startswith("HandleQuery") else sampling.ALWAYS_ON
+            return wanted.should_sample(parent_context, trace_id, name, *args, **kwargs)
+
+        def get_description(self) -> str:
+            return "everything but queries"
+
     provider = create_tracer_provider(
+        sampler=sampling.ParentBased(WithoutQueries()),
         resource=Resource.create({"service.name": SERVICE_NAME, "lockstep.role": role})
     )
     provider.add_span_processor(

@@ -78,12 +78,13 @@ async def _send(
     )
     from temporalio.service import RPCError, RPCStatusCode
 
+    from client.server import CONNECT_MAX_S
     from lockstep.errors import UnavailableError
     from lockstep.messages import ActionRequest, ActionResult
     from workflows.client_api import rollout_id
     from workflows.connection import RPC_TIMEOUT, connect, unreachable
 
-    client = await connect(context.temporal_address, context.namespace)
+    client = await connect(context.temporal_address, context.namespace, timeout_s=CONNECT_MAX_S)
     handle = client.get_workflow_handle(rollout_id(context.tenant_id, run_id))
     request = ActionRequest(action_id=action_id, reason=reason, principal=key_id)
     try:

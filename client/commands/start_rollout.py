@@ -105,11 +105,12 @@ async def carry(
     from client.follow import follow
     from client.render.show import open_show
     from client.rollouts import start, upload
+    from client.server import CONNECT_MAX_S
     from workflows.connection import connect
 
     context = prepared.context
     # The server is asked first: an upload that no run follows helps nobody.
-    client = await connect(context.temporal_address, context.namespace)
+    client = await connect(context.temporal_address, context.namespace, timeout_s=CONNECT_MAX_S)
     await asyncio.to_thread(upload, prepared)
     workflow_id = await start(client, prepared, dry_run=dry_run)
     if detach:

@@ -41,10 +41,11 @@ def watch(run: str, until: str | None, timeout_s: float | None, output: str) -> 
 async def _follow(context: Any, run_id: str, until: str | None, timeout_s: float | None) -> Any:
     from client.follow import Wait, follow
     from client.render.show import open_show
+    from client.server import CONNECT_MAX_S
     from workflows.client_api import rollout_id
     from workflows.connection import connect
 
-    client = await connect(context.temporal_address, context.namespace)
+    client = await connect(context.temporal_address, context.namespace, timeout_s=CONNECT_MAX_S)
     wait = Wait(until=until, timeout_s=timeout_s, stop_when_held=False)
     workflow_id = rollout_id(context.tenant_id, run_id)
     return await follow(client, context, run_id, workflow_id, wait, open_show())

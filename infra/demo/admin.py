@@ -99,6 +99,7 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
 
 
 def application(fleet: Fleet, measured: metrics.Metrics) -> web.Application:
+    """The agent's administration: every route, over one fleet."""
     app = web.Application(middlewares=[_refusals], client_max_size=BODY_MAX_BYTES)
     app[FLEET] = fleet
     app[METRICS] = measured

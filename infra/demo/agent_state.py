@@ -75,6 +75,7 @@ def seeded(state: AgentState, release: str, folder: str) -> AgentState:
 
 
 def fence_raised(state: AgentState, epoch: Any) -> AgentState:
+    """Only ``epoch`` may change anything from now on; the same epoch again changes nothing."""
     if type(epoch) is not int or not 1 <= epoch <= EPOCH_MAX:
         raise Refusal(400, "DOCUMENT_INVALID", f"epoch {epoch!r} is no epoch")
     if epoch < state.fence:

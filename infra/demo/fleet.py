@@ -134,6 +134,7 @@ class Fleet:
             await asyncio.to_thread(self._remove_files, placed.folder)
 
     async def adopt(self, name: Any, release: Any, epoch: Any) -> None:
+        """Let the instance ``name`` be known as ``release``; its process goes on."""
         checked_name(release)
         async with self._lock:
             planned = rules.adopted(self._state, epoch, name, release)

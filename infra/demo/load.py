@@ -40,6 +40,7 @@ class Second:
     latencies_us: list[int] = field(default_factory=list)
 
     def line(self, at_s: int) -> str:
+        """One JSON object; the p95 is the nearest rank."""
         ordered = sorted(self.latencies_us)
         p95_us = ordered[max(0, -(-len(ordered) * 95 // 100) - 1)] if ordered else None
         document = {
@@ -202,6 +203,7 @@ class Load:
 
 
 async def run(url: str, rate: int, stats: Path) -> None:
+    """Send ``rate`` requests a second to ``url`` until told to stop, and keep ``stats`` fresh."""
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -22,6 +22,7 @@ class Meter:
         self._by_code = {code: requests.labels(release, str(code)) for code in CODES_AT_START}
 
     def count(self, code: int, seconds: float) -> None:
+        """One answered request; a code that was not seen before gets a series of its own."""
         counter = self._by_code.get(code)
         if counter is None:
             counter = self._by_code[code] = self._requests.labels(self._release, str(code))

@@ -58,6 +58,7 @@ class Upstream(asyncio.Protocol):
         self.backend.joined(self)
 
     def send(self, exchange: Exchange) -> None:
+        """Pass one request on; a connection that is gone already fails it."""
         if self._lost:  # it hung up between its opening and this first request
             exchange.finish(503, FAILED, self.backend.loop.time())
             return
@@ -128,6 +129,7 @@ class Backend:
         return len(self._connecting) + sum(1 for one in self._all if one.exchange is not None)
 
     def forward(self, exchange: Exchange) -> None:
+        """Send a request over an idle connection or a new one; 503 when neither can be had."""
         if self.idle:
             self.idle.pop().send(exchange)
         elif self.port is None or len(self._all) + len(self._connecting) >= CONNECTIONS_MAX:
@@ -198,6 +200,7 @@ class Router:
         return chosen
 
     async def sweep_for_ever(self) -> None:
+        """End what waited too long, release by release, at a steady pace."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_S)
@@ -246,6 +249,7 @@ class Client(asyncio.Protocol):
         backend.forward(Exchange(self, backend, request, backend.loop.time()))
 
     def answered(self, answer: bytes) -> None:
+        """Write one answer, then go on with what the user has sent meanwhile."""
         self._waiting = False
         if self._transport is None or self._transport.is_closing():
             return

@@ -80,6 +80,7 @@ class Service:
         self._version = behaviour.version.encode()
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Health, identity, or one page after the release's own latency and with its error rate."""
         path = request.path
         if path == "/-/health":
             return web.Response(body=b"ok\n")

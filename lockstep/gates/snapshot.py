@@ -149,6 +149,8 @@ class Custom(Record):
 
 
 class Snapshot(Record):
+    """All that a gate judges, frozen: what was measured, when, of whom, by which answers."""
+
     schema_version: Literal["lockstep.metrics-snapshot.v1"]
     tenant_id: Text
     run_id: Text

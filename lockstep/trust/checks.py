@@ -27,6 +27,7 @@ BOUND_BESIDE_THE_NINE = ("toolchain_hash", "runtime_env_hash", "sbom_hash")
 
 
 def check_manifest(release: ReleaseEvidence, service: str | None) -> tuple[str, Manifest]:
+    """The manifest is whole and of the service asked about."""
     manifest = Manifest.from_bytes(release.manifest)
     if service is not None and manifest.service != service:
         raise DataError("EVIDENCE_INVALID", f"the manifest is of service {manifest.service}")
@@ -34,6 +35,7 @@ def check_manifest(release: ReleaseEvidence, service: str | None) -> tuple[str, 
 
 
 def check_policy(release: ReleaseEvidence, manifest: Manifest | None) -> tuple[str, Policy]:
+    """The policy bundle is a resolved policy, for the manifest's own service."""
     manifest = need(manifest, "the manifest", "RECORD_INVALID")
     data = release.evidence.get("policy_bundle", b"")
     policy = resolve_policy(cbor.decode(data))
@@ -45,6 +47,7 @@ def check_policy(release: ReleaseEvidence, manifest: Manifest | None) -> tuple[s
 
 
 def check_evidence(release: ReleaseEvidence, manifest: Manifest | None) -> tuple[str, bool]:
+    """Each piece of evidence has the bytes that the manifest names."""
     manifest = need(manifest, "the manifest", "RECORD_INVALID")
     for kind in EVIDENCE_KINDS:
         if sha256(release.evidence.get(kind, b"")) != manifest.evidence[kind]:
@@ -75,6 +78,7 @@ def check_qualification(
     payload: dict[str, Any] | None,
     tenant_id: str,
 ) -> tuple[str, bool]:
+    """The stored trace is a successful qualification of this commit, as the certificate says."""
     manifest = need(manifest, "the manifest", "RECORD_INVALID")
     payload = need(payload, "the certificate", "CERTIFICATE_INVALID")
     who = identity(
@@ -94,6 +98,7 @@ def check_qualification(
 
 
 def check_lineage(release: ReleaseEvidence, manifest: Manifest | None) -> tuple[str, bool]:
+    """The stored lineage is exactly the one that follows from the manifest."""
     manifest = need(manifest, "the manifest", "RECORD_INVALID")
     if release.lineage != lineage_bytes(manifest):
         raise DataError("LINEAGE_INVALID", "the stored lineage is not the manifest's")
@@ -101,6 +106,7 @@ def check_lineage(release: ReleaseEvidence, manifest: Manifest | None) -> tuple[
 
 
 def check_checkpoint(release: ReleaseEvidence, manifest: Manifest | None) -> tuple[str, bool]:
+    """The release's checkpoint is of the state schema that its manifest names."""
     manifest = need(manifest, "the manifest", "RECORD_INVALID")
     schema = manifest.checkpoint_compatibility.schema_name
     hold_checkpoint(release.checkpoint, schema, STATELESS)

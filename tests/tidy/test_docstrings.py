@@ -1,4 +1,4 @@
-"""Everything public says what it is for: modules always, classes and functions unless they are plain.
+"""Everything public says what it is for: modules always, classes and functions unless plain.
 
 Plain is what a sentence could only repeat: a class of nothing but fields, a property, a function of
 few statements, a method whose meaning its port, its base class or its decorator states.
@@ -37,7 +37,8 @@ def _is_described(node: Function) -> bool:
 
 
 def _is_plain(node: Function) -> bool:
-    if node.name.startswith("_") or _is_described(node):
+    """Private, an entry point (its module is its help), described elsewhere, or short."""
+    if node.name.startswith("_") or node.name == "main" or _is_described(node):
         return True
     if any(name in ("property", "cached_property") for name, _ in _decorators(node)):
         return True
@@ -117,3 +118,38 @@ def _undocumented(module: Module, node: Function | ast.ClassDef, name: str) -> l
 
 def test_everything_public_says_what_it_is_for() -> None:
     assert [found for module in modules() for found in undocumented(module)] == []
+
+
+LONG = "    a = 1\n    b = 2\n    c = 3\n    return a\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("x = 1", "1 the module"),
+        (f'"""M."""\ndef f():\n{LONG}', "2 f"),
+        (f'"""M."""\nasync def f():\n{LONG}', "2 f"),
+        ('"""M."""\ndef f():\n  if a:\n    for b in c:\n      d()\n      e()\n', "2 f"),
+        (f'"""M."""\nclass C:\n  def _f(self): ...\n  def f(self):\n    """F."""\n{LONG}', "2 C"),
+        (f'"""M."""\nclass C:\n  """C."""\n  def f(self):\n{LONG}', "4 C.f"),
+    ],
+)
+def test_what_says_nothing_is_found(code: str, what: str) -> None:
+    assert undocumented(module_of(code)) == [f"sample.py:{what}"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        f'"""M."""\ndef _f():\n{LONG}',
+        f'"""M."""\ndef main():\n{LONG}',
+        '"""M."""\ndef f():\n  return 1\n',
+        '"""M."""\nclass C:\n  x: int\n  @property\n  def y(self): return 1\n',
+        f'"""M."""\n@workflow.query(description="what")\ndef f():\n{LONG}',
+        f'"""M."""\n@workflow.defn\nclass W:\n  def f(self):\n{LONG}',
+        '"""M."""\nclass P:\n  """P."""\n  def state(self): ...\n',
+    ],
+)
+def test_what_is_plain_is_let_through(code: str) -> None:
+    assert undocumented(module_of(code)) == []

@@ -50,6 +50,8 @@ def wall_clock_us() -> int:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
+    """The file as it is when the window closes; nothing needs to be captured at its start."""
+
     path: str
     now_us: NowUs = wall_clock_us
     kind: str = "file"

@@ -64,6 +64,8 @@ def _problems(settings: OpenMetricsSettings) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class OpenMetricsSource:
+    """One page scraped at the start of the window and once more at its end."""
+
     settings: OpenMetricsSettings
     now_us: NowUs = wall_clock_us
     kind: str = "openmetrics"
