@@ -17,6 +17,9 @@ from lockstep.profile import EnvironmentProfile, EnvironmentSpec, resolve_profil
 from lockstep.record import Record
 
 MICROS = 1_000_000
+DOCUMENTS_MAX = 64
+
+T = TypeVar("T", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Bench:
     development: bool = False
     target_opener: Callable[[str, Mapping[str, Any]], Target] = open_target
     source_opener: Callable[[str, Mapping[str, Any]], Source] = open_source
+    documents: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Resolved policies and profiles by digest; immutable, so that no run's state is in it."""
 
     @property
     def cas(self) -> Cas:
@@ -62,10 +67,20 @@ class Bench:
 
     def policy(self, run: RunContext) -> Policy:
         """The resolved policy by its digest; never "the latest"."""
-        return _same(resolve_policy, self.cas.get(from_text(run.policy_bundle_hash)))
+        return self._document(resolve_policy, run.policy_bundle_hash)
 
     def profile(self, run: RunContext) -> EnvironmentProfile:
-        return _same(resolve_profile, self.cas.get(from_text(run.env_manifest_hash)))
+        return self._document(resolve_profile, run.env_manifest_hash)
+
+    def _document(self, resolve: Callable[[Any], T], digest: str) -> T:
+        """Read once a worker: a digest names the same document for ever."""
+        known = self.documents.get(digest)
+        if known is None:
+            known = _same(resolve, self.cas.get(from_text(digest)))
+            if len(self.documents) >= DOCUMENTS_MAX:
+                self.documents.clear()
+            self.documents[digest] = known
+        return known
 
     def environment(self, run: RunContext, name: str) -> EnvironmentSpec:
         found = self.profile(run).environment(name)
@@ -91,9 +106,6 @@ class Bench:
                 "CLOCK_SKEW",
                 f"worker and store clocks differ by {skew_s:.1f} s, limit {spec.max_skew_s} s",
             )
-
-
-T = TypeVar("T", bound=Record)
 
 
 def _same(resolve: Callable[[Any], T], data: bytes) -> T:

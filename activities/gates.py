@@ -178,15 +178,11 @@ class GateActivities:
         snapshot_hash, verdict_hash = snapshot.digest(), report.digest()
         stage = f"{spec.name}/{request.percent}"
         shifted = _steps(request, stage, snapshot_hash, verdict_hash, report.outcome)
-        cursor = tracing.append(bench, run, request.cursor, shifted, [report.to_bytes()])
         looks = [*tracing.looks_of(records), shifted[-1]]
-        checkpoint = self._checkpoint(request, cursor.tail, looks)
-        bench.cas.put_all(
-            [checkpoint.to_bytes()],
-            owner=run.run_id,
-            seq=request.cursor.t * tracing.BATCHES_PER_STEP + 50,
-            now_us=bench.now_us(),
-        )
+        tail = tracing.tail_after(request.cursor, shifted)
+        checkpoint = self._checkpoint(request, tail, looks)
+        objects = [report.to_bytes(), checkpoint.to_bytes()]
+        cursor = tracing.append(bench, run, request.cursor, shifted, objects)
         if report.outcome == "PASS" and request.completes and not spec.production:
             self._environment_passed(request, spec)
         return EvaluateResult(
@@ -201,7 +197,7 @@ class GateActivities:
         )
 
     def _checkpoint(
-        self, request: EvaluateRequest, tail: str, looks: Sequence[dict[str, Any]]
+        self, request: EvaluateRequest, tail: bytes, looks: Sequence[dict[str, Any]]
     ) -> Checkpoint:
         run = request.run
         index = self.bench.ledger.release_index(from_text(run.release_hash))
@@ -222,7 +218,7 @@ class GateActivities:
                 )
                 for look in looks
             ],
-            trace_tail_hash_at_checkpoint=from_text(tail),
+            trace_tail_hash_at_checkpoint=tail,
             manifest_hash=index.manifest_hash,
             policy_bundle_hash=from_text(run.policy_bundle_hash),
             determinism_profile_hash=determinism.profile_hash(),

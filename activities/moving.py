@@ -75,8 +75,7 @@ class MovingActivities:
         bench.ledger.hold(
             spec.name, run.service, run.run_id, request.epoch, until_s=request.lease_for_s
         )
-        target = bench.target(spec)
-        target.fence(request.epoch)
+        target = bench.target(spec)  # prepare raised its fence to this epoch
         canary = release_name(run.release_hash)
         stable = release_name(request.baseline_release) if request.baseline_release else None
         check_capacity(target, canary, stable, request.percent)

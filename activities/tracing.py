@@ -46,9 +46,14 @@ def append(
     steps = sum(1 for record in records if record["kind"] == "iter")
     return TraceCursor(
         t=cursor.t + steps,
-        tail=to_text(trace.extend(from_text(cursor.tail), list(records))),
+        tail=to_text(tail_after(cursor, records)),
         segment=to_text(digests[-1]),
     )
+
+
+def tail_after(cursor: TraceCursor, records: Sequence[dict[str, Any]]) -> bytes:
+    """The trace's tail once ``records`` stand after ``cursor``."""
+    return trace.extend(from_text(cursor.tail), list(records))
 
 
 def load(bench: Bench, cursor: TraceCursor) -> list[dict[str, Any]]:

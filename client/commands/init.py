@@ -95,7 +95,7 @@ _PROFILE_FIRST = """\
     # Each environment has these too, shown with their defaults:
     # production: false              # true for the last environment, and only there
     # task_queue: lockstep-dev       # lockstep-NAME
-    # windows: []                    # not built yet
+    # windows: []                    # not built yet, nor is dead_man_s
     # max_parallel: 1
     # lease_s: 120
     # progress_deadline_s: 600       # for instances to come up
@@ -130,7 +130,7 @@ _PROFILE_FULL_NOTES = """\
 # settle_s is left out after a shift, ingest_delay_s is waited for before asking.
 # progress_deadline_s: for instances to come up. source_max_s: how long an unreachable source is
 # asked again. max_skew_s: clocks further apart stop progress.
-# windows are not built yet.
+# windows and dead_man_s are not built yet.
 """
 
 ENVIRONMENTS = ("dev", "staging", "prod")

@@ -9,23 +9,23 @@ input, so that a supervisor that was killed leaves no orphan.
 """
 
 import argparse
-import asyncio
-import contextlib
 import hashlib
 import json
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-from aiohttp import web
 
 LATENCY_MS_DEFAULT = 32
 LATENCY_MS_MAX = 60_000
 CONFIG_MAX_BYTES = 64 * 1024
 FILES_MAX = 64
 DRAIN_S = 5.0
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,54 +70,62 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 
 class Service:
-    """Answers requests; holds what was read at the start and one counter."""
+    """What every request shares: what was read at the start, and one counter."""
 
     def __init__(self, behaviour: Behaviour, identity: bytes) -> None:
-        self._identity = identity
-        self._latency_s = behaviour.latency_ms / 1000
+        self.identity = identity
+        self.latency_s = behaviour.latency_ms / 1000
+        self.version = behaviour.version.encode()
         self._error_permille = behaviour.error_permille
         self._owed_permille = 0
-        self._version = behaviour.version.encode()
+        self._counting = threading.Lock()
 
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        """Health, identity, or one page after the release's own latency and with its error rate."""
-        path = request.path
-        if path == "/-/health":
-            return web.Response(body=b"ok\n")
-        if path == "/-/identity":
-            return web.Response(body=self._identity, content_type="application/json")
-        if request.method != "GET":
-            return web.Response(status=405, body=b"GET only\n")
-        await asyncio.sleep(self._latency_s)
-        return web.Response(status=500 if self._fails() else 200, body=self._version)
-
-    def _fails(self) -> bool:
+    def fails(self) -> bool:
         """Every (1000 / error_permille)-th request, to the request: no run of luck either way."""
-        self._owed_permille += self._error_permille
-        if self._owed_permille < 1000:
-            return False
-        self._owed_permille -= 1000
-        return True
+        with self._counting:
+            self._owed_permille += self._error_permille
+            if self._owed_permille < 1000:
+                return False
+            self._owed_permille -= 1000
+            return True
 
 
-async def _ended() -> None:
-    """Return when standard input closes or a signal asks for the end."""
-    loop = asyncio.get_running_loop()
-    over = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, over.set)
+def handler_of(service: Service) -> type[BaseHTTPRequestHandler]:
+    """Health, identity, or one page after the release's own latency and with its error rate."""
 
-    def read() -> None:
-        with contextlib.suppress(BlockingIOError):
-            if not os.read(0, 1024):
-                loop.remove_reader(0)
-                over.set()
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body leave in one packet
+        disable_nagle_algorithm = True
 
-    loop.add_reader(0, read)
-    await over.wait()
+        def do_GET(self) -> None:
+            if self.path == "/-/health":
+                self.answer(200, b"ok\n")
+            elif self.path == "/-/identity":
+                self.answer(200, service.identity, "application/json")
+            else:
+                time.sleep(service.latency_s)
+                self.answer(500 if service.fails() else 200, service.version)
+
+        def answer(self, status: int, body: bytes, kind: str = "text/plain") -> None:
+            self.send_response_only(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet: the proxy counts requests."""
+
+    return Handler
 
 
-async def serve(config_file: Path, environment: str) -> None:
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = False  # requests in flight finish before the end
+
+
+def serve(config_file: Path, environment: str) -> None:
     """Run until the end is asked for, then let requests in flight finish."""
     identity = {
         "artifacts": digests_of(Path(__file__).resolve().parent),
@@ -130,13 +138,26 @@ async def serve(config_file: Path, environment: str) -> None:
     if not isinstance(config, dict):
         raise ValueError("config: a JSON object is needed")
     service = Service(behaviour_in(config, environment), json.dumps(identity).encode())
-    runner = web.ServerRunner(web.Server(service.answer, access_log=None), shutdown_timeout=DRAIN_S)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print(runner.addresses[0][1], flush=True)
-    await _ended()
-    await runner.cleanup()
+    server = Server(("127.0.0.1", 0), handler_of(service))
+    threading.Thread(target=server.serve_forever, args=(POLL_S,), daemon=True).start()
+    print(server.server_address[1], flush=True)
+    _wait_for_the_end()
+    server.shutdown()
+    # Idle kept-alive connections would be waited for without end: give work in flight its time.
+    time.sleep(min(DRAIN_S, service.latency_s))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _wait_for_the_end() -> None:
+    """Return when standard input closes or a signal asks for the end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.close(0))
+    try:
+        while os.read(0, 1024):
+            pass
+    except OSError:
+        pass  # closed by the handler above
 
 
 def main() -> None:
@@ -145,7 +166,7 @@ def main() -> None:
     parser.add_argument("--environment", default="")
     arguments = parser.parse_args()
     try:
-        asyncio.run(serve(arguments.config, arguments.environment))
+        serve(arguments.config, arguments.environment)
     except (OSError, ValueError) as error:
         sys.exit(f"service: {error}")
 

@@ -121,7 +121,7 @@ def test_the_services_latency_lies_well_inside_one_bucket():
 @pytest.mark.parametrize(("permille", "failed"), [(0, 0), (5, 5), (200, 200), (1000, 1000)])
 def test_failures_are_exactly_so_many_in_a_thousand_and_evenly_spread(permille, failed):
     service = Service(Behaviour("1", 0, permille), b"")
-    outcomes = [service._fails() for _ in range(1000)]
+    outcomes = [service.fails() for _ in range(1000)]
     assert sum(outcomes) == failed
     if failed:
         places = [place for place, fails in enumerate(outcomes) if fails]
