@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -122,32 +123,56 @@ def bench_bytes() -> list[dict[str, Any]]:
 # ---- the command line ----------------------------------------------------------------------
 
 
-def bench_cli() -> list[dict[str, Any]]:
-    """Wall time of whole processes; the status command stops at its first request."""
-    client = script("client")
+def seconds_of(command: list[object]) -> float:
+    """Wall time of a whole process."""
+    start = time.perf_counter()
+    subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return time.perf_counter() - start
 
-    def run(*command: object, **extra: str) -> float:
-        start = time.perf_counter()
-        subprocess.run(
-            [str(part) for part in command],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **extra},
-            check=False,
-        )
+
+def seconds_to_first_request(command: list[object], listener: socket.socket) -> float:
+    """From the start of a process to its first byte at ``listener``; the process is then ended."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
         return time.perf_counter() - start
+    finally:
+        process.kill()
+        process.wait()
 
-    with tempfile.TemporaryDirectory() as folder:
+
+def bench_cli() -> list[dict[str, Any]]:
+    client = script("client")
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(30)
         config = Path(folder) / "lockstep.toml"
         config.write_text(
             'current = "x"\n[contexts.x]\ntenant_id = "demo"\ndevelopment = true\n'
-            f'store = "file://{folder}"\ntemporal_address = "127.0.0.1:1"\n'
+            f'store = "file://{folder}"\n'
+            f'temporal_address = "127.0.0.1:{listener.getsockname()[1]}"\n'
         )
-        status = (client, "--config", config, "status", "0123456789abcdef")
-        floor_command = (sys.executable, "-c", "import temporalio.client")
-        run(client, "--help"), run(*floor_command), run(*status)
-        helps = [run(client, "--help") * 1000 for _ in range(CLI_RUNS)]
-        pairs = [(run(*floor_command), run(*status)) for _ in range(CLI_RUNS)]
+        status = [client, "--config", config, "status", "0123456789abcdef"]
+        floor_command: list[object] = [sys.executable, "-c", "import temporalio.client"]
+        seconds_of([client, "--help"])
+        seconds_of(floor_command)
+        seconds_to_first_request(status, listener)
+        helps = [seconds_of([client, "--help"]) * 1000 for _ in range(CLI_RUNS)]
+        pairs = [
+            (seconds_of(floor_command), seconds_to_first_request(status, listener))
+            for _ in range(CLI_RUNS)
+        ]
     floor, product = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratios = [mine / theirs for theirs, mine in pairs]
     return [

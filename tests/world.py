@@ -69,6 +69,9 @@ class World:
     cohorts: Sequence[int] = (1, 5, 25, 50, 100)
     policy_extra: Mapping[str, Any] = field(default_factory=dict)
     profile_extra: Mapping[str, Any] = field(default_factory=dict)
+    store_url: str | None = None
+    """None: a folder of the world's own."""
+    store_endpoint: str | None = None
     programs: dict[str, Program] = field(default_factory=dict)
     agents: dict[str, str] = field(default_factory=dict)
 
@@ -77,10 +80,11 @@ class World:
     def build(self) -> "World":
         """Agents with a legacy release, store, trust, documents; no worker yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        store_folder = self.folder / "store"
-        store_folder.mkdir()
-        self.store = open_store(store_folder.as_uri())
-        self.store_folder = store_folder
+        if self.store_url is None:
+            store_folder = self.folder / "store"
+            store_folder.mkdir()
+            self.store_url = store_folder.as_uri()
+        self.store = open_store(self.store_url, endpoint=self.store_endpoint)
         self.ledger = Ledger(self.store, TENANT)
         now = self.store.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         self.trust = create_dev_trust(self.folder / "keys", self.store, TENANT, now)
@@ -123,11 +127,13 @@ class World:
             "namespace": "default",
             "temporal_address": self.server.address,
             "ui_url": f"http://127.0.0.1:{self.server.ui_port}",
-            "store": self.store_folder.as_uri(),
+            "store": self.store_url,
             "policy": "policy.yaml",
             "profile": "profile.yaml",
             "trust_root": self.trust.pin,
         }
+        if self.store_endpoint is not None:
+            context["store_endpoint"] = self.store_endpoint
         lines = ['current = "dev"', "[contexts.dev]", "development = true"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in context.items()]
         lines += ["[contexts.dev.keys]"]
