@@ -20,6 +20,7 @@ from lockstep import cbor, determinism, lineage, operators, trace, utc
 from lockstep.checkpoint import Checkpoint
 from lockstep.commit import committed_from
 from lockstep.digest import from_text, to_text
+from lockstep.error_record import ErrorRecord, error_record
 from lockstep.errors import DataError
 from lockstep.gates.replay import recheck
 from lockstep.ledger import made_good, served
@@ -104,10 +105,15 @@ class FinishActivities:
         if records is None:  # the trace itself was lost; the log says so and names its tail
             tail, trace_final, records = from_text(request.cursor.tail), None, []
         else:
+            failure = _failure_record(request, records)
+            records = [*records, _failure_step(records, failure)]
             sealed = self._sealed(run, records, request.status.value, newest)
             tail = sealed[-1]["trace_tail_hash"]
             trace_final = bench.cas.put_all(
-                [cbor.encode(sealed)], owner=run.run_id, seq=FINAL_NUMBERS, now_us=bench.now_us()
+                [cbor.encode(sealed), failure.to_bytes()],
+                owner=run.run_id,
+                seq=FINAL_NUMBERS,
+                now_us=bench.now_us(),
             )[0]
             payload["trace_final_hash"] = trace_final
         payload["trace_tail_hash"] = tail
@@ -329,6 +335,36 @@ def _reports_in(records: Records) -> dict[str, bytes]:
             if name in (record.get("evidence") or {}):
                 found[name] = record["evidence"][name]
     return found
+
+
+def _failure_record(request: CloseRequest, records: Records) -> ErrorRecord:
+    """The one error record of this failure; the step that failed is the last but the way back."""
+    steps = [r for r in records if r["kind"] == "iter" and r["action"] != "rollback"]
+    return error_record(
+        request.code,
+        request.cause,
+        t=_next_t(records),
+        failure_operator=steps[-1]["operator_id"] if steps else operators.ROLLBACK,
+        subsystem=steps[-1]["stage"] if steps else "rollback",
+        replay_token=from_text(request.run.replay_token),
+    )
+
+
+def _failure_step(records: Records, failure: ErrorRecord) -> dict[str, Any]:
+    t = _next_t(records)
+    return trace.iter_record(
+        t=t,
+        stage=failure.subsystem,
+        action="error",
+        operator_id=operators.ERROR_EMIT,
+        operator_seq=t,
+        status=failure.code_id,
+        evidence={"error_record": failure.digest()},
+    )
+
+
+def _next_t(records: Records) -> int:
+    return sum(1 for record in records if record["kind"] == "iter")
 
 
 def _first_rollback(records: Records, reports: Mapping[str, bytes]) -> bytes | None:

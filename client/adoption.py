@@ -57,8 +57,7 @@ def adopt(stored: "Stored", target: Target, subject: Subject) -> Adopted:
     spec, service = subject.spec, subject.service
     current = stored.ledger.current(spec.name, service)
     if current and current.serving and current.serving.hex() == instance.release:
-        lease, _ = stored.ledger.lease(spec.name, service)
-        epoch = lease.epoch if lease else current.epoch
+        epoch = _finish_earlier(stored, subject, current.serving) or current.epoch
         return Adopted(current.serving, None, instance, epoch, "", changed=False)
     record, is_new = _record(stored, subject, instance)
     release = hashes.adoption_release_hash(sha256(record))
@@ -74,6 +73,22 @@ def adopt(stored: "Stored", target: Target, subject: Subject) -> Adopted:
         # Nothing is exposed by an adoption, so the lease is given back whatever happened.
         stored.ledger.free(spec.name, service, lease.holder, lease.epoch)
     return Adopted(release, sha256(record), instance, lease.epoch, lease.holder, changed=True)
+
+
+def _run_id(stored: "Stored", subject: Subject, release: bytes, epoch: int) -> str:
+    token = subject.replay_token
+    return hashes.run_id(stored.tenant, "adopt", subject.service, release, token, epoch)
+
+
+def _finish_earlier(stored: "Stored", subject: Subject, release: bytes) -> int:
+    """The lease's epoch (0: never taken); one that a killed adoption still holds is given back."""
+    spec, service = subject.spec, subject.service
+    lease, _ = stored.ledger.lease(spec.name, service)
+    if lease is None:
+        return 0
+    if lease.state != "free" and lease.holder == _run_id(stored, subject, release, lease.epoch):
+        stored.ledger.free(spec.name, service, lease.holder, lease.epoch)
+    return lease.epoch
 
 
 def serving_instance(target: Target) -> Instance:
@@ -140,16 +155,16 @@ def _take_lease(stored: "Stored", subject: Subject, release: bytes) -> Lease:
     """
     spec, service, books = subject.spec, subject.service, stored.ledger
 
-    def name_at(epoch: int) -> str:
-        token = subject.replay_token
-        return hashes.run_id(stored.tenant, "adopt", service, release, token, epoch)
-
     for _ in range(LEASE_TRIES):
         known, _version = books.lease(spec.name, service)
         epoch = known.epoch + 1 if known else 1
-        if known and known.state != "free" and known.holder == name_at(known.epoch):
+        if (
+            known
+            and known.state != "free"
+            and known.holder == _run_id(stored, subject, release, known.epoch)
+        ):
             epoch = known.epoch
-        run_id = name_at(epoch)
+        run_id = _run_id(stored, subject, release, epoch)
         taken = books.take(spec.name, service, run_id, spec.lease_s, f"adopt-{run_id}")
         if isinstance(taken, Busy):
             raise RefusedError(

@@ -82,7 +82,9 @@ class Server:
         try:
             answer = await self.service.query_workflow(request, retry=False, timeout=CALL_MAX)
         except RPCError as error:
-            return self._absent(error, f"query {name} of {workflow_id}")
+            if _is_unknown(error):
+                return None
+            raise self._failed(error, f"query {name} of {workflow_id}") from None
         return json.loads(answer.query_result.payloads[0].data)
 
     async def describe(self, workflow_id: str) -> Execution | None:
@@ -95,7 +97,9 @@ class Server:
                 request, retry=True, timeout=CALL_MAX
             )
         except RPCError as error:
-            return self._absent(error, f"describe {workflow_id}")
+            if _is_unknown(error):
+                return None
+            raise self._failed(error, f"describe {workflow_id}") from None
         return _execution(answer.workflow_execution_info)
 
     async def list(self, query: str, limit: int) -> list[Execution]:
@@ -121,12 +125,6 @@ class Server:
                 break
         return found[:limit]
 
-    def _absent(self, error: RPCError, what: str) -> None:
-        # An unknown namespace is "not found" too, and must not pass for an unknown run.
-        if error.status is RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
-            return
-        raise self._failed(error, what) from None
-
     def _failed(self, error: RPCError, what: str) -> UnavailableError | DataError:
         if error.status in _GONE:
             return unreachable(self.address, error)
@@ -141,6 +139,11 @@ class Server:
             cause = f"the server has no namespace {self.namespace}"
             return DataError("CONTEXT_INVALID", cause, place=self.address)
         return DataError("INTERNAL", f"{what}: {error.message}", place=self.address)
+
+
+def _is_unknown(error: RPCError) -> bool:
+    """Whether the server knows no such workflow; an unknown namespace is "not found" too."""
+    return error.status is RPCStatusCode.NOT_FOUND and "amespace" not in error.message
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from lockstep import cbor
 from lockstep import messages as m
 from lockstep.digest import h, sha256
 from lockstep.error_codes import ERROR_CODES
+from lockstep.error_record import ErrorRecord
 
 PREFLIGHT = "UML_OS.Deploy.PreflightChecks_v1"
 ROLLOUT = "UML_OS.Deploy.ExecuteRollout_v1"
@@ -22,22 +23,6 @@ ROLLBACK = "UML_OS.Deploy.ExecuteRollback_v1"
 ERROR_EMIT = "UML_OS.Error.Emit_v1"
 
 EARLIER_ROOTS: frozenset[bytes] = frozenset()
-
-
-class ErrorRecord(BaseModel):
-    """What ``UML_OS.Error.Emit_v1`` writes: exactly one per failure (spec bytes §9)."""
-
-    code_id: str
-    numeric_code: int
-    severity: str
-    subsystem: str
-    t: int
-    failure_operator: str
-    replay_token: str
-    message: str
-    retryable: bool
-    privacy_class: str
-    diagnostics: dict[str, str] | None = None
 
 
 _OPERATORS: tuple[tuple[str, type[BaseModel], type[BaseModel], dict[str, Any]], ...] = (

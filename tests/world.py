@@ -69,6 +69,8 @@ class World:
     cohorts: Sequence[int] = (1, 5, 25, 50, 100)
     policy_extra: Mapping[str, Any] = field(default_factory=dict)
     profile_extra: Mapping[str, Any] = field(default_factory=dict)
+    seeded: bool = True
+    """Whether a legacy release serves already, as one does before Lockstep comes."""
     store_url: str | None = None
     """None: a folder of the world's own."""
     store_endpoint: str | None = None
@@ -102,8 +104,10 @@ class World:
         arguments = [
             *("-m", "infra.demo.agent", "--environment", name, "--service", SERVICE),
             *("--folder", self.folder / "agents" / name, "--proxy-port", str(free_port())),
-            *("--admin-port", str(admin), "--seed-release", seed),
+            *("--admin-port", str(admin)),
         ]
+        if self.seeded:
+            arguments += ["--seed-release", seed]
         log = self.folder / "logs" / f"agent-{name}.log"
         program = python_program(f"agent {name}", arguments, log).start()
         self.programs[f"agent-{name}"] = program

@@ -20,10 +20,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]
 
 @pytest.fixture(scope="module")
 def worlds(server: TemporalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
-    """Build worlds on the module's server; all of their programs end with the module."""
+    """Build worlds on the module's server, one at a time: their workers poll the same queues."""
     built: list[World] = []
 
     def make(**options) -> World:
+        for earlier in built:
+            earlier.stop()
         folder: Path = tmp_path_factory.mktemp("world")
         world = World(folder / "w", server, **options)
         built.append(world)

@@ -80,7 +80,7 @@ def objects(world: World) -> dict[str, int]:
     """Every file of the store with its time: equal before and after means nothing was written."""
     return {
         str(path): path.stat().st_mtime_ns
-        for path in world.store_folder.rglob("*")
+        for path in (world.folder / "store").rglob("*")
         if path.is_file() and ".tmp" not in path.parts
     }
 

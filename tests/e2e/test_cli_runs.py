@@ -254,7 +254,7 @@ def checks_of(world: World, store: Path, run_id: str) -> dict[str, Check]:
 @pytest.fixture
 def copied(world: World, committed: dict[str, Any], tmp_path: Path) -> Path:
     copy = tmp_path / "store"
-    shutil.copytree(world.store_folder, copy)
+    shutil.copytree(world.folder / "store", copy)
     return copy
 
 
