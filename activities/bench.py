@@ -83,6 +83,11 @@ class Bench:
         return known
 
     def environment(self, run: RunContext, name: str) -> EnvironmentSpec:
+        """One environment of the run's own profile.
+
+        Raises:
+            DataError: DOCUMENT_INVALID; the profile has no such environment.
+        """
         found = self.profile(run).environment(name)
         if found is None:
             raise DataError("DOCUMENT_INVALID", f"the profile has no environment {name}")

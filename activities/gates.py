@@ -20,6 +20,7 @@ from lockstep.checkpoint import Checkpoint, Cursor, GateState
 from lockstep.digest import from_text, sha256, to_text
 from lockstep.errors import DataError, LockstepError, UnavailableError
 from lockstep.gates.evaluate import GateReport, evaluate
+from lockstep.gates.explain import one_line
 from lockstep.gates.opening import Opening
 from lockstep.gates.replay import recheck
 from lockstep.gates.snapshot import Snapshot, assemble
@@ -144,7 +145,7 @@ class GateActivities:
             end_us=request.end_us + (late_us if late_us > EDGE_SLACK_US else 0),
             source_kind=source.kind,
             parser_version=source.parser_version,
-            queries=[answer.query for answer in answers],
+            queries=[f"{answer.query} at_us={answer.at_us}" for answer in answers],
             raw=[sha256(answer.body) for answer in answers],
             sides=sides,
             replay_checked=replay.checked,
@@ -188,7 +189,7 @@ class GateActivities:
         return EvaluateResult(
             outcome=GateOutcome(report.outcome),
             code=next((m.reason for m in report.metrics if m.outcome != "PASS"), ""),
-            summary=summary_of(report),
+            summary=one_line(report.to_map()["metrics"]),
             snapshot=to_text(snapshot_hash),
             verdict=to_text(verdict_hash),
             concurrent=request.percent < 100 and snapshot.baseline is not None,
@@ -305,13 +306,3 @@ def _steps(
         )
     )
     return records
-
-
-def summary_of(report: GateReport) -> str:
-    """One line for people: each metric with its value and limit."""
-    parts = []
-    for metric in report.metrics:
-        value = "no value" if metric.observed is None else f"{metric.observed:.6g}"
-        mark = "" if metric.outcome == "PASS" else f" {metric.reason}"
-        parts.append(f"{metric.name} {value} (limit {metric.limit:g}){mark}")
-    return "; ".join(parts)[:600]

@@ -91,7 +91,8 @@ class LeaseActivities:
             if look["gate_result"] == "PASS"
         }
         for name in earlier:
-            missing = [p for p in policy.cohorts_for(name) if f"{name}/{p}" not in passed]
+            judged = [p for p in policy.cohorts_for(name) if p > 0]
+            missing = [p for p in judged if f"{name}/{p}" not in passed]
             if missing or name not in request.passed:
                 raise DataError(
                     "PLAN_MISMATCH",

@@ -199,6 +199,7 @@ class RunPreflight:
             "PREPARE",
             {
                 "operation": "rollout",
+                "attempt": run.attempt,
                 "environments": profile.names(),
                 "service": run.service,
                 "release_hash": from_text(run.release_hash),

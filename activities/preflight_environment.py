@@ -35,6 +35,7 @@ class EnvironmentPreflight:
     def preflight_environment(
         self, request: PreflightEnvironmentRequest
     ) -> PreflightEnvironmentResult:
+        """Safe to retry: nothing is written and nothing is touched."""
         bench, run = self.bench, request.run
         bench.own(run, request.environment)
         spec = bench.environment(run, request.environment)

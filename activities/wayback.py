@@ -136,6 +136,7 @@ class BeginRollbackActivities:
             "PREPARE",
             {
                 "operation": "rollback",
+                "attempt": run.attempt,
                 "environments": [request.environment],
                 "service": run.service,
                 "release_hash": from_text(run.release_hash),

@@ -152,6 +152,7 @@ def seconds_to_first_request(command: list[object], listener: socket.socket) -> 
 
 
 def bench_cli() -> list[dict[str, Any]]:
+    """``--help`` as a whole process; ``status`` up to its first request against a bare import."""
     client = script("client")
     with tempfile.TemporaryDirectory() as folder, socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

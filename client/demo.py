@@ -55,7 +55,7 @@ CASES = (
         "latency",
         "a release that is slow in prod alone, to be stopped there and taken back everywhere",
         Exit.ROLLED_BACK,
-        {"latency_ms": 180, "faulty_in": ["prod"]},
+        {"latency_ms": 500, "faulty_in": ["prod"]},
     ),
 )
 

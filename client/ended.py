@@ -7,6 +7,7 @@ from client.run_status import SCHEMA_VERSION
 from lockstep import cbor
 from lockstep.commit import Committed, RecoveryAction, recovery_action
 from lockstep.digest import from_text, to_text
+from lockstep.gates.explain import one_line
 from lockstep.record import to_json_value
 from lockstep.wal import WalState
 
@@ -93,18 +94,11 @@ def _stage(stored: "Stored", row: Mapping[str, Any]) -> dict[str, Any]:
     """A stage with its values and limits, read from its verdict."""
     names = ("stage", "action", "outcome", "snapshot_hash", "verdict_hash", "started", "ended")
     verdict = cbor.decode(stored.cas.get(from_text(row["verdict_hash"])))
-    return {**{name: row.get(name) for name in names}, "looks": 1, "summary": values_of(verdict)}
-
-
-def values_of(verdict: Mapping[str, Any]) -> str:
-    """One line: each metric with its value and limit, and why it did not pass."""
-    parts = []
-    for metric in verdict["metrics"]:
-        observed = metric.get("observed")
-        value = "no value" if observed is None else f"{observed:.6g}"
-        why = "" if metric["outcome"] == "PASS" else f" {metric['reason']}"
-        parts.append(f"{metric['name']} {value} (limit {metric['limit']:g}){why}")
-    return "; ".join(parts)
+    return {
+        **{name: row.get(name) for name in names},
+        "looks": 1,
+        "summary": one_line(verdict["metrics"]),
+    }
 
 
 def _environments(

@@ -111,8 +111,7 @@ EXIT_MEANS = {
 }
 
 EXIT_TAIL = """\
-Where several apply to a run that was not committed, a failed way back (5) comes first, then
-evidence (8), then a busy environment before anything was touched (9), then 4 or 3.
+Where several apply to a run that was not committed, the highest of 10, 9, 8, 5, 4 and 3 wins.
 
 Three cases to know in scripts:
 

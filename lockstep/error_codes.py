@@ -91,10 +91,10 @@ _TABLE = (
     ErrorCode("SCRAPE_GAP", 2054, _P, True, "A series did not last the whole window.", "Look again in a new window."),
     # ---- running: 2060–2079
     ErrorCode("FENCED", 2060, _R, False, "A newer epoch owns the target.", "A newer owner acts here: only stop."),
-    ErrorCode("LEASE_BUSY", 2061, _W, True, "Another rollout holds the environment.", "Wait, or see client lock show."),
+    ErrorCode("LEASE_BUSY", 2061, _W, True, "Another rollout holds the environment.", "Wait, or see client target status."),
     ErrorCode("GATE_FAILED", 2062, _R, False, "A health gate failed.", "See client explain VERDICT."),
-    ErrorCode("ABORTED", 2063, _R, False, "An operator aborted the rollout.", "client retry starts a new attempt."),
-    ErrorCode("RUN_ENDED", 2064, _U, False, "The run has ended.", "A new attempt is client retry."),
+    ErrorCode("ABORTED", 2063, _R, False, "An operator aborted the rollout.", "Pack a release of another version to try again."),
+    ErrorCode("RUN_ENDED", 2064, _U, False, "The run has ended.", "Pack a release of another version to try again."),
     ErrorCode("RUN_UNKNOWN", 2065, _U, False, "No such run.", "See client list."),
     ErrorCode("ROLLBACK_FAILED", 2066, _F, False, "The way back is refused or unhealthy.", "A person must look now.", _C),
     ErrorCode("NO_SAFE_TARGET", 2067, _F, False, "No release is safe to go back to.", "A person must look now.", _C),

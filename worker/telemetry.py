@@ -49,7 +49,7 @@ def make_plugins(otlp_endpoint: str | None, role: str) -> list[OpenTelemetryPlug
 
     provider = create_tracer_provider(
         sampler=sampling.ParentBased(WithoutQueries()),
-        resource=Resource.create({"service.name": SERVICE_NAME, "lockstep.role": role})
+        resource=Resource.create({"service.name": SERVICE_NAME, "lockstep.role": role}),
     )
     provider.add_span_processor(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/traces"))

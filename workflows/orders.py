@@ -25,6 +25,7 @@ class Orders:
         self.stop: Stopped | None = None
 
     def receive(self, signal: m.OperatorSignal) -> None:
+        """Take an accepted action; the first abort stands."""
         if signal.action == "abort" and self.stop is None:
             self.stop = Stopped("ABORTED", f"{signal.principal}: {signal.reason}")
         elif signal.action == "pause":

@@ -98,7 +98,7 @@ class Rollout:
     @pause.validator
     @resume.validator
     def check_action(self, action: m.ActionRequest) -> None:
-        """Shape and state only; who may act is checked where the action is recorded."""
+        """Shape and state only. Who may act is not checked in this version (docs/spec/trust.md)."""
         if not action.reason.strip():
             raise ValueError("an action needs a reason")
         if self.ended():

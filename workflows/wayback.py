@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from lockstep import messages as m
 
 from workflows import stubs
-from workflows.client_api import CONTROL_QUEUE, QUERY_STATUS, ROLLBACK, rollback_id
+from workflows.client_api import CONTROL_QUEUE, QUERY_STATUS, ROLLBACK, STATUS, rollback_id
 from workflows.details import rollback_details
 from workflows.steps import failure_of, start_control, start_move_back
 
@@ -63,6 +63,7 @@ class Rollback:
             )
         if request.own_run:
             moved = await self.close(moved)
+            self.show_end(moved.status)
         self.say(moved.status)
         return moved
 
@@ -117,8 +118,16 @@ class Rollback:
         return moved.model_copy(update={"report": report})
 
     def end(self, status: str, cursor: m.TraceCursor, code: str, detail: str) -> m.RollbackResult:
+        if self.request.own_run:
+            self.show_end(status)
         self.say(status)
         return m.RollbackResult(status=status, code=code, detail=detail, cursor=cursor)
+
+    def show_end(self, status: str) -> None:
+        """A run of its own stands in lists by its status, as a rollout does."""
+        good = status in ("verified", "unverified")
+        ended = m.RunStatusName.ROLLED_BACK if good else m.RunStatusName.FAILED
+        workflow.upsert_search_attributes([STATUS.value_set(ended.value)])
 
     def say(self, status: str) -> None:
         self.status = status

@@ -18,6 +18,7 @@ LEGACY_VERSION = "1.0.0"
 
 
 def is_free(port: int) -> bool:
+    """Whether a loopback port can be listened on now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -28,6 +29,7 @@ def is_free(port: int) -> bool:
 
 
 def ports_of(stack: Stack, role: str) -> list[int]:
+    """The ports that a role listens on."""
     kind, _, name = role.partition("-")
     if kind == "temporal":
         return [stack.ports.temporal, stack.ports.ui]
@@ -37,6 +39,7 @@ def ports_of(stack: Stack, role: str) -> list[int]:
 
 
 def start(stack: Stack, role: str, program: Path) -> Process:
+    """Start one role; ``program`` is the Temporal binary."""
     log = stack.path / "logs" / f"{role}.log"
     kind, _, name = role.partition("-")
     more: dict[str, str] = {}
@@ -79,7 +82,7 @@ def _worker_command(stack: Stack, role: str) -> list[str]:
             "STACK_STATE",
             "lockstep-worker is not installed beside this Python",
             place=str(program),
-            hint="make dev, or install the package",
+            hint="make setup, or install the package",
         )
     return [
         *(str(program), "--config", str(stack.path / files.SETTINGS_FILE)),
@@ -104,6 +107,7 @@ def write_files(stack: Stack) -> None:
 
 
 def wait_ready(stack: Stack, process: Process) -> None:
+    """Return when the role serves; a role that ends or is too slow raises."""
     kind, _, name = process.role.partition("-")
     give_up = time.monotonic() + READY_MAX_S[kind]
     while not _is_ready(stack, process, kind, name):

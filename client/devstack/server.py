@@ -51,6 +51,7 @@ async def _download(place: Path, version: str) -> None:
 
 
 def command(program: Path, stack: Stack) -> list[str]:
+    """The command line of the stack's Temporal server."""
     words = [
         *(str(program), "server", "start-dev", "--headless=false", "--ip", "127.0.0.1"),
         *("--port", str(stack.ports.temporal), "--ui-port", str(stack.ports.ui)),

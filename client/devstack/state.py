@@ -251,6 +251,7 @@ def load_stack(folder: Path) -> Stack | None:
 
 
 def save_stack(stack: Stack) -> None:
+    """Replace the stack's file in one step."""
     path = stack.path / STATE_FILE
     fresh = stack.path / FRESH_FILE
     fresh.write_text(stack.model_dump_json(indent=1) + "\n")

@@ -1,11 +1,27 @@
 """A verdict in sentences that a person reads; the numbers are the report's own."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from lockstep.digest import to_text
 from lockstep.gates.evaluate import GateReport
 from lockstep.gates.reasons import Metric, Reason
 from lockstep.gates.snapshot import Snapshot
+
+LINE_MAX = 600
+
+
+def one_line(metrics: Iterable[Mapping[str, Any]]) -> str:
+    """Each metric with its value and limit, and why it did not pass; ``metrics`` of a report."""
+    parts = []
+    for metric in metrics:
+        observed = metric.get("observed")
+        value = "no value" if observed is None else f"{observed:.6g}"
+        why = "" if metric["outcome"] == "PASS" else f" {metric['reason']}"
+        parts.append(f"{metric['name']} {value} (limit {metric['limit']:g}){why}")
+    return "; ".join(parts)[:LINE_MAX]
+
 
 _WHY: dict[str, str] = {
     Reason.NO_TRAFFIC: "the canary served no request in the window, so nothing was proved",

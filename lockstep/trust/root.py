@@ -173,7 +173,7 @@ def sign_revocations(
 
 def _invalid(cause: str) -> DataError:
     return DataError(
-        "TRUST_ROOT_INVALID", cause, hint="pin the digest that client trust show prints"
+        "TRUST_ROOT_INVALID", cause, hint="pin the digest of the root that was published"
     )
 
 

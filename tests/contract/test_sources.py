@@ -22,7 +22,7 @@ def agent(tmp_path_factory):
     with running(tmp_path_factory.mktemp("sources") / "agent") as one:
         target = open_target("demo", {"admin_url": one.admin_url})
         target.fence(1)
-        target.prepare(release(NEW, latency_ms=30, error_permille=500), 1)
+        target.prepare(release(NEW, latency_ms=100, error_permille=500), 1)
         yield one
 
 
@@ -53,7 +53,7 @@ def test_a_scrape_at_both_ends_gives_what_happened_between_them(agent, scraped):
     assert (sides.canary["requests"], sides.canary["errors"]) == (10, 5)
     assert (sides.baseline["requests"], sides.baseline["errors"]) == (30, 0)
     latency = sides.canary["latency"]
-    assert latency["bounds_us"] == [5_000, 20_000, 80_000, 320_000, 1_280_000]
+    assert latency["bounds_us"] == [15_000, 60_000, 240_000, 960_000, 3_840_000]
     assert latency["counts"] == [0, 0, 10, 0, 0, 0]
     assert sum(sides.baseline["latency"]["counts"]) == 30
     for side in (sides.canary, sides.baseline):

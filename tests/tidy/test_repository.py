@@ -28,6 +28,8 @@ LOOKED_FOR = {
 }  # fmt: skip
 """What must not be in any file of the repository."""
 
+MAY_HOLD = {("tests/unit/test_docs.py", "an unfinished part"): "looks for it in the documents"}
+
 UNBUILT = re.compile(r"raise NotImplemented" r"Error")
 STUBS = "workflows/stubs.py"
 FILE_MAX_BYTES = 1_000_000
@@ -47,6 +49,7 @@ def test_no_file_holds(what: str) -> None:
     found = [
         f"{name}:{line}"
         for name in repository_files()
+        if (name, what) not in MAY_HOLD
         for line in found_in(text_of(name), LOOKED_FOR[what])
     ]
     assert found == []

@@ -99,7 +99,7 @@ def test_a_release_is_seen_at_nought_before_its_first_request_and_gone_when_forg
     page = metrics.exposition().decode()
     for code in ("200", "500"):
         assert f'demo_requests_total{{code="{code}",release="new"}} 0.0' in page
-    assert 'demo_request_duration_seconds_bucket{le="0.08",release="new"} 0.0' in page
+    assert 'demo_request_duration_seconds_bucket{le="0.24",release="new"} 0.0' in page
     metrics.meter("new").count(503, 0.05)
     assert 'demo_requests_total{code="503",release="new"} 1.0' in metrics.exposition().decode()
     metrics.forget("new")

@@ -20,7 +20,7 @@ VECTORS = ROOT / "tests" / "vectors"
 DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 FENCE = re.compile(r"^```(?P<kind>\S*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(r"`([^`\n]+)`")
+SPAN = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\[[^\]]*\]\((?P<to>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ANCHOR = re.compile(r'<a id="([^"]+)">')
@@ -124,9 +124,10 @@ def quoted_in(path: Path, text: str) -> Iterator[Quoted]:
             line = line.removeprefix("$ ").strip()
             if line.split(" ")[0] in OURS:
                 yield Quoted(named(path), line, whole=True)
-    for span in SPAN.findall(without_fences(text)):
-        if span.split(" ")[0] in OURS and " " in span:
-            yield Quoted(named(path), span, whole=False)
+    for paragraph in without_fences(text).split("\n\n"):
+        for span in SPAN.findall(" ".join(paragraph.split())):
+            if span.split(" ")[0] in OURS and " " in span:
+                yield Quoted(named(path), span, whole=False)
 
 
 def problem_of(quoted: Quoted) -> str:

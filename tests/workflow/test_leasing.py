@@ -18,6 +18,7 @@ from tests.workflow.test_tracing import record
 ENV = "dev"
 A, B, C = "a" * 16, "b" * 16, "c" * 16
 WAIT_MAX_S = 20.0
+SOME_LOOKS_S = 0.1
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,6 @@ class Waiter:
 
     def __init__(self, place: Place, run_id: str) -> None:
         self.place = place
-        self.run_id = run_id
         request = WaitForLeaseRequest(run=place.other_run(run_id), environment=ENV)
         self.answers: list[object] = []
         self._thread = threading.Thread(target=self._wait, args=(request,), daemon=True)
@@ -40,6 +40,10 @@ class Waiter:
 
     def _wait(self, request: WaitForLeaseRequest) -> None:
         self.answers.append(performed(LeaseActivities(self.place.bench).wait, request))
+
+    def goes_within(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def join(self) -> object:
         self._thread.join(WAIT_MAX_S)
@@ -74,22 +78,28 @@ def test_nobody_waits_where_no_lease_was_ever_taken(place: Place) -> None:
     assert performed(LeaseActivities(place.bench).wait, request) == Done()
 
 
-def test_the_first_in_line_goes_first_and_the_next_only_after_it(
+def test_one_further_back_does_not_go_while_another_stands_before_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leasing, "TURN_S", 1_000.0)
     take(place, A)
-    first, second = Waiter(place, B), Waiter(place, C)
+    place.bench.ledger.wait(ENV, SERVICE, B)
+    second = Waiter(place, C)
     assert waiters(place) == [B, C]
-    assert (first.answers, second.answers) == ([], [])
     free(place, A)
-    assert first.join() == Done()
-    assert second.answers == []  # its turn comes TURN_S after the first one's
-    take(place, B)
-    assert waiters(place) == [C]
+    assert not second.goes_within(SOME_LOOKS_S)
+    take(place, B)  # taking leaves the line
     free(place, B)
-    assert second.join() == Done()  # nobody stands before it now: no turn to wait for
+    assert second.join() == Done()
     assert waiters(place) == []
+
+
+def test_nobody_goes_while_the_lease_is_held(place: Place) -> None:
+    take(place, A)
+    waiter = Waiter(place, B)
+    assert not waiter.goes_within(SOME_LOOKS_S)
+    free(place, A)
+    assert waiter.join() == Done()
 
 
 def test_one_that_waits_and_never_takes_does_not_block_the_line(place: Place) -> None:
