@@ -158,7 +158,6 @@ class EnvironmentRollout:
         if self.plan.bake_s > 0:  # a stage that lasts no time needs no entry in the UI's list
             workflow.upsert_search_attributes([STAGE.value_set(name), STATUS.value_set("running")])
         self.board.say("shifting", f"traffic of {self.plan.name} to confirm {percent} %")
-        lease_for_s = self.lease_for_s()
         shifted: m.ShiftResult = await self.move(
             stubs.shift,
             m.ShiftRequest(
@@ -167,7 +166,7 @@ class EnvironmentRollout:
                 epoch=self.epoch,
                 percent=percent,
                 baseline_release=self.baseline,
-                lease_for_s=lease_for_s,
+                lease_for_s=self.lease_for_s(),
             ),
             f"{name}/shift",
             f"shift {self.plan.name} to {percent_of(percent)}",
