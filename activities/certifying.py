@@ -56,7 +56,8 @@ def verify_for(bench: Bench, run: RunContext) -> Verified:
         starter=run.starter,
     )
     release = release_evidence(bench, run)
-    now = utc.from_seconds(bench.now_us() // MICROS)
+    # The store's time, by which certificates and approvals were dated: never a worker's clock.
+    now = utc.from_seconds(int(bench.store.now().timestamp()))
     report = verify_release(release, trust_data(bench, release), rules, now=now)
     return Verified(outcome=report.outcome, report=report, checks=report.checks)
 

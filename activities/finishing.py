@@ -21,9 +21,9 @@ from lockstep.checkpoint import Checkpoint
 from lockstep.commit import committed_from
 from lockstep.digest import from_text, to_text
 from lockstep.error_record import ErrorRecord, error_record
-from lockstep.errors import DataError
+from lockstep.errors import DataError, FencedError
 from lockstep.gates.replay import recheck
-from lockstep.ledger import made_good, served
+from lockstep.ledger import Current, made_good, served
 from lockstep.messages import CloseRequest, CommitRequest, EndResult, RunContext, RunStatusName
 from lockstep.release.manifest import Manifest
 from lockstep.reports import DeploymentReport
@@ -43,6 +43,7 @@ class FinishActivities:
         """Safe to retry: the log says how far an earlier attempt came."""
         bench, run = self.bench, request.run
         bench.own(run)
+        self._check_lease(run, request.epochs)
         records = tracing.load(bench, request.cursor)
         self._recheck(run, records)
         manifest = self._manifest(run)
@@ -130,6 +131,17 @@ class FinishActivities:
         return EndResult(committed=False, reports=_as_text(reports), trace_tail_hash=to_text(tail))
 
     # ---- what the end is made of ------------------------------------------------------------
+
+    def _check_lease(self, run: RunContext, epochs: Mapping[str, int]) -> None:
+        """A run that lost production to a newer owner must not commit.
+
+        Raises:
+            FencedError: another run or epoch holds production.
+        """
+        spec = self.bench.profile(run).environments[-1]
+        self.bench.ledger.hold_or_given_back(
+            spec.name, run.service, run.run_id, epochs[spec.name], until_s=spec.lease_s
+        )
 
     def _recheck(self, run: RunContext, records: Records) -> None:
         """Every verdict once more, before anything is signed over them."""
@@ -252,18 +264,18 @@ class FinishActivities:
         ledger, name = self.bench.ledger, from_text(run.release_hash)
         production = self.bench.profile(run).environments[-1].name
         for environment, epoch in epochs.items():
-            if environment == production:
-                ledger.set_current(
-                    environment,
-                    run.service,
-                    epoch,
-                    lambda current: made_good(served(current, name), name),
-                )
-                ledger.free(environment, run.service, run.run_id, epoch)
-            else:
-                ledger.set_current(
-                    environment, run.service, epoch, lambda current: made_good(current, name)
-                )
+            serve = environment == production
+
+            def change(current: Current | None, serve: bool = serve) -> Current | None:
+                return made_good(served(current, name) if serve else current, name)
+
+            try:
+                ledger.set_current(environment, run.service, epoch, change)
+                if serve:
+                    ledger.free(environment, run.service, run.run_id, epoch)
+            except FencedError:
+                # COMMITTED stands whatever follows; a newer owner has moved this pointer on.
+                continue
 
     def _deployment_report(
         self,

@@ -193,7 +193,10 @@ class RunPreflight:
         self, run: RunContext, profile: EnvironmentProfile, manifest: RolloutManifest
     ) -> None:
         wal = self.bench.wal(run.run_id)
-        if wal.read().records:
+        state = wal.read()
+        if state.terminal:
+            raise RefusedError("RUN_ENDED", f"run {run.run_id} ended in {state.last_type}")
+        if state.records:
             return  # PREPARE stands: this is a retry, and a later record may stand after it
         wal.append(
             "PREPARE",

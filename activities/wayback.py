@@ -182,7 +182,7 @@ class MoveBackActivities:
         weights = self._move(request, spec, target, to)
         health = self._health(request, spec, to)
         gone = from_text(request.withdraw)
-        if health.word != "unhealthy":
+        if health.word != "unhealthy" and gone != to:
             target.retire(gone.hex(), request.epoch)
         report = self._report(request, spec, to, weights, health)
         return self._finish(request, spec, to, gone, report, health)
@@ -198,8 +198,9 @@ class MoveBackActivities:
         gone = from_text(request.withdraw).hex()
         if to is not None and target.state().of(to.hex()) is None:
             target.prepare(bring_up(self.bench, to), request.epoch)
-        # A first release goes back to weight 0: nobody served before it.
-        weights = {gone: 0} if to is None else {to.hex(): 100, gone: 0}
+        # A first release goes back to weight 0: nobody served before it. Where the release that
+        # is left is the one to go back to, it carries everything.
+        weights = {gone: 0} | ({to.hex(): 100} if to is not None else {})
         running = {instance.release for instance in target.state().instances}
         weights = {name: weight for name, weight in weights.items() if name in running}
         self._announce(request, spec, to, "intent")
@@ -326,7 +327,7 @@ class MoveBackActivities:
                 spec.name,
                 run.service,
                 request.epoch,
-                lambda current: rolled_back(current, to, gone),
+                lambda current: current if gone == to else rolled_back(current, to, gone),
             )
             bench.ledger.free(spec.name, run.service, run.run_id, request.epoch)
         return RollbackResult(

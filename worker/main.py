@@ -43,6 +43,8 @@ from workflows.wayback import Rollback
 ACTIVITY_SLOTS = 32
 # A shift or an evaluation ends well within this; what does not is retried elsewhere.
 DRAIN = timedelta(seconds=30)
+# Beats are passed on each second, so that a step is given up only after several were missed.
+BEAT = timedelta(seconds=1)
 # How long a dead worker's cached workflows wait before another takes them over.
 STICKY = timedelta(seconds=2)
 CONNECT_FOR_S = 60.0
@@ -109,6 +111,7 @@ def make_workers(client: Client, settings: WorkerSettings, bench: Bench) -> list
                 workflow_runner=workflow_runner(),
                 sticky_queue_schedule_to_start_timeout=STICKY,
                 graceful_shutdown_timeout=DRAIN,
+                max_heartbeat_throttle_interval=BEAT,
             )
         )
     activities = environment_activities(bench)
@@ -122,6 +125,7 @@ def make_workers(client: Client, settings: WorkerSettings, bench: Bench) -> list
                 activity_executor=ThreadPoolExecutor(ACTIVITY_SLOTS, name),
                 max_concurrent_activities=ACTIVITY_SLOTS,
                 graceful_shutdown_timeout=DRAIN,
+                max_heartbeat_throttle_interval=BEAT,
             )
         )
     return workers

@@ -218,3 +218,20 @@ def test_an_operator_rolls_back_after_the_commit(world: World) -> None:
 def test_target_status_names_drift(world: World) -> None:
     clean = world.json("target", "status", SERVICE)
     assert {row["drift"] for row in clean["environments"]} == {None}
+
+
+def test_a_release_that_serves_already_and_fails_under_another_profile_goes_on_serving(
+    world: World,
+) -> None:
+    release = world.release("6.0.0")
+    assert world.start(release)["status"] == "success"
+    other = world.folder / "profile-2.yaml"
+    text = (world.folder / "profile.yaml").read_text()
+    other.write_text(text.replace("lease_s: 20", "lease_s: 21"))
+    world.set_metrics("dev", BAD)
+    told = world.start(release, "--profile", str(other), expect=4)
+    assert told["status"] == "rolled_back"
+    assert serving(world, "dev") == (release, 100)
+    current = world.ledger.current("dev", SERVICE)
+    assert current.serving == current.last_good == from_text(release)
+    assert current.withdrawn.count(from_text(release)) == 0
