@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, CancelledError
 
 from lockstep.error_codes import ERROR_CODES
 from lockstep.errors import LockstepError, UnavailableError
@@ -39,6 +39,8 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except LockstepError as error:
             raise as_application_error(error) from None
+        except CancelledError:
+            raise  # asked for, no defect
         except Exception as error:
             # A defect: retried, so that a mended worker goes on where this one could not.
             logging.exception("defect in %s", function.__name__)

@@ -46,7 +46,12 @@ class LeaseActivities:
                 code="LEASE_BUSY",
                 detail=f"run {lease.holder} holds it until {lease.deadline}",
             )
-        verified = verify_for(bench, run)
+        try:
+            verified = verify_for(bench, run)
+        except DataError:
+            # Nobody holds what he may not enter, also where the evidence cannot even be read.
+            bench.ledger.free(spec.name, run.service, run.run_id, lease.epoch)
+            raise
         if verified.outcome != "pass":
             bench.ledger.free(spec.name, run.service, run.run_id, lease.epoch)
             first = next(check for check in verified.checks if check.outcome != "pass")
@@ -115,12 +120,14 @@ class LeaseActivities:
                 if lease.state == "free" or lapsed(lease, bench.store.now()):
                     free_since = free_since or time.monotonic()
                     if time.monotonic() - free_since >= TURN_S * _place(lease, run.run_id):
+                        # It leaves the line by taking the lease: until then nobody passes it.
                         return Done()
                 else:
                     free_since = None
                 time.sleep(POLL_S)
-        finally:
+        except BaseException:
             bench.ledger.unwait(request.environment, run.service, run.run_id)
+            raise
 
     @activity.defn(name="environment.hold")
     @step

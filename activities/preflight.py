@@ -5,7 +5,7 @@ writes the report, and only when all is well the rollout manifest and the log's 
 checks run and all are reported; one that has nothing to check with says ``not_configured``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from lockstep.errors import DataError, Exit, LockstepError, RefusedError
 from lockstep.messages import (
     CheckOutcome,
     CheckResult,
+    EnvironmentChecks,
     EnvironmentPlan,
     PreflightRequest,
     PreflightResult,
@@ -101,12 +102,12 @@ class RunPreflight:
         bench.own(run)
         policy, profile = bench.policy(run), bench.profile(run)
         trust: TrustReport | None = None
-        checks = [*request.checks]
+        checks = [*request.unanswered, *self._checked(request)]
         try:
             trust = verify_for(bench, run).report
             checks += _trust_checks(trust)
-        except LockstepError as error:
-            checks.append(run_check("objects", _raiser(error)))
+        except (DataError, RefusedError) as error:
+            checks += _unjudged(error)
         checks.append(
             run_check("policy_and_profile", lambda: self._plan_matches(request, policy, profile))
         )
@@ -212,6 +213,12 @@ class RunPreflight:
             },
         )
 
+    def _checked(self, request: PreflightRequest) -> Iterator[CheckResult]:
+        """What the environments' own workers found."""
+        for digest in request.checked:
+            body = self.bench.cas.get(from_text(digest))
+            yield from EnvironmentChecks.model_validate_json(body).checks
+
     # ---- the single checks ------------------------------------------------------------------
 
     def _plan_matches(
@@ -288,11 +295,15 @@ class RunPreflight:
         )
 
 
-def _raiser(error: LockstepError) -> Callable[[], str]:
+def _unjudged(error: LockstepError) -> list[CheckResult]:
+    """Evidence that cannot even be read: its objects fail, and nothing can be said of the rest."""
+
     def judge() -> str:
         raise error
 
-    return judge
+    others = [name for name, _ in TRUST_CHECKS if name != "objects"]
+    why = "cannot be judged: the release's objects cannot be read"
+    return [run_check("objects", judge), *(not_configured(name, why) for name in others)]
 
 
 def _stored(check: CheckResult) -> dict[str, Any]:

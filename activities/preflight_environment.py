@@ -10,7 +10,8 @@ from activities.calls import step
 from activities.checks import not_configured, run_check
 from activities.in_use import expected_digests
 from activities.moving import check_runs_exactly, drift
-from lockstep.digest import from_text
+from lockstep import messages as m
+from lockstep.digest import from_text, to_text
 from lockstep.errors import DataError, RefusedError
 from lockstep.ledger import lapsed
 from lockstep.messages import (
@@ -24,6 +25,8 @@ from lockstep.ports import Selection
 from lockstep.profile import EnvironmentSpec
 
 LAST_MINUTE_US = 60 * MICROS
+CHECKS_NUMBERS = 4 * 10**12
+"""Retention numbers of stored checks lie apart from those of the trace's steps."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class EnvironmentPreflight:
     def preflight_environment(
         self, request: PreflightEnvironmentRequest
     ) -> PreflightEnvironmentResult:
-        """Safe to retry: nothing is written and nothing is touched."""
+        """Safe to retry: nothing is touched, and what is written is named by its digest."""
         bench, run = self.bench, request.run
         bench.own(run, request.environment)
         spec = bench.environment(run, request.environment)
@@ -71,7 +74,9 @@ class EnvironmentPreflight:
         outcome = CheckOutcome.DEFERRED if busy else CheckOutcome.PASS
         checks.append(run_check("lease", lambda: self._lease(run, spec, busy, held), name, outcome))
         checks.append(not_configured("windows", "the profile names no windows", name))
-        return PreflightEnvironmentResult(checks=tuple(checks))
+        body = m.EnvironmentChecks(checks=tuple(checks)).model_dump_json().encode()
+        digest = bench.cas.put_all([body], run.run_id, CHECKS_NUMBERS, now_us=bench.now_us())[0]
+        return PreflightEnvironmentResult(checks=to_text(digest))
 
     def _lease(self, run: RunContext, spec: EnvironmentSpec, busy: bool, held: str) -> str:
         if busy and self.bench.policy(run).concurrency == "refuse":

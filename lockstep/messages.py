@@ -106,7 +106,7 @@ class RolloutRequest(Message):
     run_id: RunId
     starter: str
     replay_token: DigestText
-    environments: tuple[EnvironmentQueue, ...] = Field(min_length=1, max_length=32)
+    environments: tuple[EnvironmentQueue, ...] = Field(min_length=1, max_length=10)
     """In order; preflight refuses them unless the profile says the same."""
     dry_run: bool = False
 
@@ -208,13 +208,23 @@ class PreflightEnvironmentRequest(Message):
 
 
 class PreflightEnvironmentResult(Message):
+    checks: DigestText
+    """Digest of the stored checks (``EnvironmentChecks``): with details they would be too large."""
+
+
+class EnvironmentChecks(Message):
+    """Stored, never sent: the checks of one environment."""
+
     checks: tuple[CheckResult, ...]
 
 
 class PreflightRequest(Message):
     run: RunContext
     environments: tuple[EnvironmentQueue, ...]
-    checks: tuple[CheckResult, ...]
+    checked: tuple[DigestText, ...]
+    """One for each environment whose worker answered."""
+    unanswered: tuple[CheckResult, ...] = ()
+    """A failed check for each environment whose worker did not."""
     dry_run: bool = False
 
 

@@ -60,7 +60,18 @@ _OPERATORS: tuple[tuple[str, type[BaseModel], type[BaseModel], dict[str, Any]], 
 
 
 def _schema_digest(model: type[BaseModel]) -> bytes:
-    return h(model.model_json_schema())
+    return h(_shape(model.model_json_schema()))
+
+
+def _shape(schema: Any) -> Any:
+    """A schema without its prose: a reworded docstring is no new contract."""
+    if isinstance(schema, list):
+        return [_shape(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    prose = ("description", "title")
+    # A property may itself be called "title": then its value is a schema, not a text.
+    return {k: _shape(v) for k, v in schema.items() if k not in prose or not isinstance(v, str)}
 
 
 @cache

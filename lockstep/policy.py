@@ -17,6 +17,8 @@ from lockstep.record import Name, Record
 
 SCHEMA = "lockstep.policy.v1"
 COHORTS_DEFAULT = (1, 5, 25, 50, 100)
+COHORTS_MAX = 20
+"""Keeps every message about an environment's cohorts under 8 KiB."""
 SECONDS_MAX = 30 * 24 * 3600
 """No wait that a document asks for is longer than thirty days."""
 
@@ -148,6 +150,8 @@ def _problems(policy: Policy) -> list[Problem]:
 def _cohorts_problem(cohorts: list[int]) -> str | None:
     if not cohorts or cohorts[-1] != 100:
         return "the last cohort is 100"
+    if len(cohorts) > COHORTS_MAX:
+        return f"at most {COHORTS_MAX} cohorts, not {len(cohorts)}"
     if any(left >= right for left, right in pairwise(cohorts)):
         return f"cohorts grow strictly, not {cohorts}"
     return None

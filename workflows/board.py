@@ -9,6 +9,10 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows.details import environment_details
 
+# Summaries of older cohorts are left out of long lists, so that an answer stays under 8 KiB.
+SUMMARIES_MAX = 8
+SUMMARY_LENGTH_MAX = 200
+
 
 @dataclass
 class Board:
@@ -26,6 +30,8 @@ class Board:
     def mark(self, name: str, **changes) -> None:
         """Change what is known of one stage."""
         known = self.stages.get(name) or m.StageStatus(stage=name, action="shift")
+        if "summary" in changes:
+            changes["summary"] = changes["summary"][:SUMMARY_LENGTH_MAX]
         self.stages[name] = known.model_copy(update=changes)
 
     def say(self, status: str, waits_for: str = "", until: str = "") -> None:
@@ -42,5 +48,11 @@ class Board:
             waits_for=self.waits_for,
             until=self.until,
             rollback_release=self.rollback_release,
-            stages=tuple(self.stages.values()),
+            stages=self.shown_stages(),
         )
+
+    def shown_stages(self) -> tuple[m.StageStatus, ...]:
+        """Every cohort, the newest ones with their values and limits."""
+        stages = list(self.stages.values())
+        brief = [stage.model_copy(update={"summary": ""}) for stage in stages[:-SUMMARIES_MAX]]
+        return (*brief, *stages[-SUMMARIES_MAX:])

@@ -67,7 +67,7 @@ class EnvironmentRollout:
 
     @workflow.query(name=QUERY_STAGES, description="The cohorts of this environment")
     def query_stages(self) -> tuple[m.StageStatus, ...]:
-        return tuple(self.board.stages.values())
+        return self.board.shown_stages()
 
     # ---- the runbook ----------------------------------------------------------------------
 
@@ -388,7 +388,7 @@ class EnvironmentRollout:
             checkpoint=self.checkpoint,
             rollback_report=report,
             rollback_release=self.rollback_release,
-            stages=tuple(self.board.stages.values()),
+            stages=self.board.shown_stages(),
         )
 
     # ---- small things ---------------------------------------------------------------------

@@ -204,20 +204,22 @@ class Rollout:
             )
             for environment in self.request.environments
         ]
-        checks: list[m.CheckResult] = []
+        checked: list[str] = []
+        unanswered: list[m.CheckResult] = []
         for environment, handle in zip(self.request.environments, handles, strict=True):
             try:
-                checks.extend((await handle).checks)
+                checked.append((await handle).checks)
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
-                checks.append(no_worker(environment, error))
+                unanswered.append(no_worker(environment, error))
         result: m.PreflightResult = await start_control(
             stubs.preflight_run,
             m.PreflightRequest(
                 run=self.run_context,
                 environments=self.request.environments,
-                checks=tuple(checks),
+                checked=tuple(checked),
+                unanswered=tuple(unanswered),
                 dry_run=self.request.dry_run,
             ),
             "preflight",

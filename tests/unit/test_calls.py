@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
 
 from activities import calls
@@ -136,3 +136,17 @@ def test_a_beat_comes_well_within_the_time_after_which_a_worker_is_missed() -> N
 def test_a_body_called_directly_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "BEAT_S", 0.001)
     assert step(lambda: threading.Event().wait(0.02) or "done")() == "done"
+
+
+def test_a_cancellation_is_passed_on_and_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    environment = ActivityEnvironment()
+
+    @activity.defn
+    @step
+    def body() -> None:
+        environment.cancel()
+        threading.Event().wait(WAIT_MAX_S)
+
+    with pytest.raises(CancelledError), caplog.at_level(logging.ERROR):
+        environment.run(body)
+    assert caplog.records == []

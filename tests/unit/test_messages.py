@@ -123,8 +123,8 @@ def changed(kind: type[m.Message], **fields: Any) -> Callable[[], m.Message]:
         (m.RolloutRequest, {"tenant_id": "t" * 63}, {"tenant_id": "t" * 64}),
         (
             m.RolloutRequest,
-            {"environments": [{"name": "e", "task_queue": "q"}] * 32},
-            {"environments": [{"name": "e", "task_queue": "q"}] * 33},
+            {"environments": [{"name": "e", "task_queue": "q"}] * 10},
+            {"environments": [{"name": "e", "task_queue": "q"}] * 11},
         ),
         (
             m.RolloutRequest,

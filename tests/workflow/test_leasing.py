@@ -253,3 +253,26 @@ def test_a_busy_environment_is_an_answer_that_names_the_holder(place: Place) -> 
     assert (answer.outcome, answer.code) == ("busy", "LEASE_BUSY")
     assert A in answer.detail
     assert lease_of(place).holder == A
+
+
+def test_the_first_in_line_keeps_its_place_until_it_has_taken(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leasing, "TURN_S", 1_000.0)
+    take(place, A)
+    first, second = Waiter(place, B), Waiter(place, C)
+    free(place, A)
+    assert first.join() == Done()
+    assert not second.goes_within(SOME_LOOKS_S)
+    take(place, B)
+    free(place, B)
+    assert second.join() == Done()
+
+
+def test_a_release_that_is_not_in_the_store_leaves_no_lease_behind(place: Place) -> None:
+    """Lease and gate are one step: nobody holds an environment that it may not enter."""
+    request = AcquireRequest(
+        run=place.run, environment=ENV, cursor=tracing.empty_cursor(), passed=()
+    )
+    assert refused(LeaseActivities(place.bench).acquire, request).non_retryable
+    assert lease_of(place).state == "free"

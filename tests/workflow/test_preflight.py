@@ -11,6 +11,8 @@ from activities.adapters.targets import open_target
 from activities.checks import not_configured, run_check
 from activities.preflight import FIXED_ORDER, TRUST_CHECKS
 from activities.preflight_environment import EnvironmentPreflight
+from lockstep import messages as m
+from lockstep.digest import from_text
 from lockstep.errors import DataError, Exit, RefusedError
 from lockstep.ledger import Current
 from lockstep.messages import CheckOutcome, CheckResult, PreflightEnvironmentRequest
@@ -183,10 +185,12 @@ def test_what_the_trust_report_refuses_preflight_refuses(report, failed: str, co
 def environment_checks(place: Place, environment: str = "dev") -> dict[str, CheckResult]:
     request = PreflightEnvironmentRequest(run=place.run, environment=environment)
     answer = performed(EnvironmentPreflight(place.bench).preflight_environment, request)
-    assert {found.environment for found in answer.checks} == {environment}
-    assert len({found.name for found in answer.checks}) == len(answer.checks)
-    preflight._ordered(answer.checks, ["dev", "prod"])  # every name has its place in the report
-    return {found.name: found for found in answer.checks}
+    body = place.bench.cas.get(from_text(answer.checks))
+    checks = m.EnvironmentChecks.model_validate_json(body).checks
+    assert {found.environment for found in checks} == {environment}
+    assert len({found.name for found in checks}) == len(checks)
+    preflight._ordered(checks, ["dev", "prod"])  # every name has its place in the report
+    return {found.name: found for found in checks}
 
 
 def failures(checks: dict[str, CheckResult]) -> dict[str, str]:
@@ -282,8 +286,15 @@ def test_preflight_touches_nothing(adopted: Place, agent: Agent) -> None:
     kept = stored(adopted)
     environment_checks(adopted)
     assert agent.effects() == before
-    assert stored(adopted) == kept
+    after = stored(adopted)
+    assert {file: after[file] for file in kept} == kept
     assert len(kept) > 3
+    # what it found is kept by digest; no pointer, lease, target record or log was written
+    new = {
+        file.removeprefix(adopted.bench.store.url.removeprefix("file://"))
+        for file in set(after) - set(kept)
+    }
+    assert {file.split("/")[1] for file in new if ".tmp" not in file} == {"cas", "retention"}
 
 
 def test_another_environments_worker_is_not_asked(place: Place) -> None:
