@@ -5,7 +5,7 @@ recomputed (spec bytes §6); every step finds what an earlier attempt left, so k
 and running it again gives the same one pointer. close ends a run that was not committed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +15,31 @@ from activities import tracing
 from activities.bench import MICROS, Bench
 from activities.calls import step
 from activities.certifying import RolloutEvidence, sign_rollout_certificate
+from activities.ends import (
+    Records,
+    as_texts,
+    failure_record,
+    failure_step,
+    first_rollback,
+    from_texts,
+    reports_in,
+)
 from activities.in_use import bill_of_materials, manifest_of
 from lockstep import cbor, determinism, lineage, operators, trace, utc
 from lockstep.checkpoint import Checkpoint
 from lockstep.commit import committed_from
 from lockstep.digest import from_text, to_text
-from lockstep.error_record import ErrorRecord, error_record
 from lockstep.errors import DataError, FencedError
 from lockstep.gates.replay import recheck
+from lockstep.gates.snapshot import Snapshot
 from lockstep.ledger import Current, made_good, served
 from lockstep.messages import CloseRequest, CommitRequest, EndResult, RunContext, RunStatusName
 from lockstep.release.manifest import Manifest
 from lockstep.reports import DeploymentReport
 from lockstep.trust.certificate import read_certificate
+from lockstep.wal import WalRecord
 
 FINAL_NUMBERS = 9 * 10**12
-Records = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,33 @@ class FinishActivities:
         """Safe to retry: the log says how far an earlier attempt came."""
         bench, run = self.bench, request.run
         bench.own(run)
-        self._check_lease(run, request.epochs)
         records = tracing.load(bench, request.cursor)
+        last = bench.wal(run.run_id).read().last
+        if last is None or last.record_type != "FINALIZE":
+            last = self._finalize(request, records)
+        # FINALIZE is the point of no return: whoever comes after it rolls forward.
+        bench.wal(run.run_id).publish(committed_from(last))
+        self._advance(run, request.epochs)
+        final = last.payload
+        reports = self._deployment_report(
+            run,
+            records,
+            final["trace_tail_hash"],
+            final["trace_final_hash"],
+            epochs=request.epochs,
+            rollback_releases=request.rollback_releases,
+            certificate=final["certificate_hash"],
+        )
+        return EndResult(
+            committed=True,
+            reports=as_texts(reports),
+            trace_tail_hash=to_text(final["trace_tail_hash"]),
+        )
+
+    def _finalize(self, request: CommitRequest, records: Records) -> WalRecord:
+        """Write everything, read it back, sign, and append FINALIZE."""
+        bench, run = self.bench, request.run
+        self._check_lease(run, request.epochs)
         self._recheck(run, records)
         manifest = self._manifest(run)
         sealed = self._sealed(run, records, "success")
@@ -67,7 +101,7 @@ class FinishActivities:
         self._read_back(final, trace_final, lineage_final)
         certificate_hash = self._certificate(run, manifest, records, final)
         index = bench.ledger.release_index(from_text(run.release_hash))
-        finalize = bench.wal(run.run_id).append(
+        return bench.wal(run.run_id).append(
             "FINALIZE",
             {
                 **final,
@@ -82,16 +116,6 @@ class FinishActivities:
                 "env_manifest_hash": from_text(run.env_manifest_hash),
             },
         )
-        bench.wal(run.run_id).publish(committed_from(finalize))
-        self._advance(run, request.epochs)
-        reports = self._deployment_report(
-            run, records, final["trace_tail_hash"], trace_final, certificate=certificate_hash
-        )
-        return EndResult(
-            committed=True,
-            reports=_as_text(reports),
-            trace_tail_hash=to_text(final["trace_tail_hash"]),
-        )
 
     @activity.defn(name="run.close")
     @step
@@ -100,14 +124,14 @@ class FinishActivities:
         bench, run = self.bench, request.run
         bench.own(run)
         records = tracing.load_or_none(bench, request.cursor)
-        back = _from_text(request.rollback_reports)
-        newest = _first_rollback(records or [], back)
+        back = from_texts(request.rollback_reports)
+        newest = first_rollback(records or [], back)
         payload: dict[str, Any] = {"code": request.code}
         if records is None:  # the trace itself was lost; the log says so and names its tail
             tail, trace_final, records = from_text(request.cursor.tail), None, []
         else:
-            failure = _failure_record(request, records)
-            records = [*records, _failure_step(records, failure)]
+            failure = failure_record(request, records)
+            records = [*records, failure_step(records, failure)]
             sealed = self._sealed(run, records, request.status.value, newest)
             tail = sealed[-1]["trace_tail_hash"]
             trace_final = bench.cas.put_all(
@@ -124,11 +148,19 @@ class FinishActivities:
         if newest is not None:
             payload["rollback_report_hash"] = newest
         bench.wal(run.run_id).append("ROLLBACK", payload)
-        reports = self._deployment_report(run, records, tail, trace_final, closing=request)
+        reports = self._deployment_report(
+            run,
+            records,
+            tail,
+            trace_final,
+            epochs=request.epochs,
+            rollback_releases=request.rollback_releases,
+            closing=request,
+        )
         if newest is not None:
             reports["rollback_report"] = newest
-        bench.ledger.put_reports_index(run.run_id, reports)
-        return EndResult(committed=False, reports=_as_text(reports), trace_tail_hash=to_text(tail))
+        reports = bench.ledger.put_reports_index(run.run_id, reports)
+        return EndResult(committed=False, reports=as_texts(reports), trace_tail_hash=to_text(tail))
 
     # ---- what the end is made of ------------------------------------------------------------
 
@@ -277,6 +309,25 @@ class FinishActivities:
                 # COMMITTED stands whatever follows; a newer owner has moved this pointer on.
                 continue
 
+    def _stage(self, look: dict[str, Any]) -> dict[str, Any]:
+        """One look as people list it; its times are its window's, out of the snapshot."""
+        evidence = look["evidence"]
+        stage = {
+            "stage": look["stage"],
+            "action": look["action"],
+            "outcome": look["gate_result"],
+            "snapshot_hash": evidence["snapshot"],
+            "verdict_hash": evidence["gate_report"],
+        }
+        try:
+            window = Snapshot.from_bytes(self.bench.cas.get(evidence["snapshot"])).window
+        except DataError:
+            return stage  # lost or altered: ``verify`` names it, and the end must still be written
+        return stage | {
+            "started": utc.from_seconds(window.start_us // MICROS),
+            "ended": utc.from_seconds(window.end_us // MICROS),
+        }
+
     def _deployment_report(
         self,
         run: RunContext,
@@ -284,6 +335,8 @@ class FinishActivities:
         tail: bytes,
         trace_final: bytes | None,
         *,
+        epochs: Mapping[str, int],
+        rollback_releases: Mapping[str, str],
         certificate: bytes | None = None,
         closing: CloseRequest | None = None,
     ) -> dict[str, bytes]:
@@ -306,9 +359,11 @@ class FinishActivities:
             trace_tail_hash=tail,
             trace_final_hash=trace_final,
             gate_report_hashes=tracing.gate_reports_of(records),
-            rollback_report_hashes=_from_text(closing.rollback_reports) if closing else {},
+            rollback_report_hashes=from_texts(closing.rollback_reports) if closing else {},
             certificate_hash=certificate,
-            stages=[_stage(look) for look in tracing.looks_of(records)],
+            rollback_releases=from_texts(rollback_releases),
+            stages=[self._stage(look) for look in tracing.looks_of(records)],
+            epochs=dict(epochs),
             finished_at=utc.from_seconds(bench.now_us() // MICROS),
         )
         digest = bench.cas.put_all(
@@ -317,7 +372,7 @@ class FinishActivities:
             seq=FINAL_NUMBERS + 200,
             now_us=bench.now_us(),
         )[0]
-        reports = {**_reports_in(records), "deployment_report": digest}
+        reports = {**reports_in(records), "deployment_report": digest}
         return bench.ledger.put_reports_index(run.run_id, reports) if closing is None else reports
 
 
@@ -327,73 +382,3 @@ _BOUND = {
     "lineage_root_hash": "lineage_root_hash",
 }
 """FINALIZE's names for three hashes → the certificate's."""
-
-
-def _stage(look: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "stage": look["stage"],
-        "action": look["action"],
-        "outcome": look["gate_result"],
-        "snapshot_hash": look["evidence"]["snapshot"],
-        "verdict_hash": look["evidence"]["gate_report"],
-    }
-
-
-def _reports_in(records: Records) -> dict[str, bytes]:
-    """Newest digest of each report kind that the trace names."""
-    found: dict[str, bytes] = {}
-    for record in records:
-        for name in ("preflight_report", "trust_report"):
-            if name in (record.get("evidence") or {}):
-                found[name] = record["evidence"][name]
-    return found
-
-
-def _failure_record(request: CloseRequest, records: Records) -> ErrorRecord:
-    """The one error record of this failure; the step that failed is the last but the way back."""
-    steps = [r for r in records if r["kind"] == "iter" and r["action"] != "rollback"]
-    return error_record(
-        request.code,
-        request.cause,
-        t=_next_t(records),
-        failure_operator=steps[-1]["operator_id"] if steps else operators.ROLLBACK,
-        subsystem=steps[-1]["stage"] if steps else "rollback",
-        replay_token=from_text(request.run.replay_token),
-    )
-
-
-def _failure_step(records: Records, failure: ErrorRecord) -> dict[str, Any]:
-    t = _next_t(records)
-    return trace.iter_record(
-        t=t,
-        stage=failure.subsystem,
-        action="error",
-        operator_id=operators.ERROR_EMIT,
-        operator_seq=t,
-        status=failure.code_id,
-        evidence={"error_record": failure.digest()},
-    )
-
-
-def _next_t(records: Records) -> int:
-    return sum(1 for record in records if record["kind"] == "iter")
-
-
-def _first_rollback(records: Records, reports: Mapping[str, bytes]) -> bytes | None:
-    """The rollback report of the environment that failed: the first written of this run."""
-    in_trace = [
-        record["evidence"]["rollback_report"]
-        for record in records
-        if record["kind"] == "iter" and record["action"] == "rollback"
-    ]
-    if in_trace:
-        return in_trace[0]
-    return next(iter(reports.values()), None)
-
-
-def _as_text(digests: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: to_text(digest) for name, digest in digests.items()}
-
-
-def _from_text(texts: Mapping[str, str]) -> dict[str, bytes]:
-    return {name: from_text(text) for name, text in texts.items()}

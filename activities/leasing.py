@@ -5,6 +5,7 @@ the core's pure verification over bytes read now (spec rollout §6).
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from temporalio import activity
@@ -16,7 +17,14 @@ from activities.certifying import verify_for
 from lockstep.digest import to_text
 from lockstep.errors import DataError, FencedError
 from lockstep.ledger import Busy, Lease, lapsed
-from lockstep.messages import AcquireRequest, AcquireResult, Done, HoldRequest, WaitForLeaseRequest
+from lockstep.messages import (
+    AcquireRequest,
+    AcquireResult,
+    Done,
+    HoldRequest,
+    RunContext,
+    WaitForLeaseRequest,
+)
 from lockstep.operators import ROLLOUT
 from lockstep.trace import iter_record
 
@@ -136,10 +144,7 @@ class LeaseActivities:
         bench, run = self.bench, request.run
         bench.own(run)
         if request.free:
-            try:
-                bench.ledger.free(request.environment, run.service, run.run_id, request.epoch)
-            except FencedError:
-                return Done()  # a newer owner has it: there is nothing of ours to give back
+            self._give_back(run, request)
             return Done()
         spec = bench.environment(run, request.environment)
         until_s = spec.lease_s + (HOLD_RENEWAL_S if request.waiting else 0)
@@ -152,6 +157,17 @@ class LeaseActivities:
             state="waiting" if request.waiting else "active",
         )
         return Done()
+
+    def _give_back(self, run: RunContext, request: HoldRequest) -> None:
+        """Free the lease and leave the line; epoch 0 stands for whatever this run holds."""
+        ledger, name = self.bench.ledger, request.environment
+        ledger.unwait(name, run.service, run.run_id)
+        lease, _ = ledger.lease(name, run.service)
+        if lease is None or lease.holder != run.run_id:
+            return
+        if request.epoch in (0, lease.epoch):
+            with suppress(FencedError):  # a newer owner has it by now
+                ledger.free(name, run.service, run.run_id, lease.epoch)
 
 
 HOLD_RENEWAL_S = 3_600

@@ -27,6 +27,7 @@ from lockstep.trace import iter_record
 
 CONFIRM_TRIES = 20
 CONFIRM_PAUSE_S = 0.1
+PAUSE_SLICE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -267,5 +268,6 @@ def shielded():
 
 def pause(seconds: float) -> None:
     """Let a shift settle; the step's heartbeat goes on meanwhile."""
-    if seconds > 0:
-        time.sleep(seconds)
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, PAUSE_SLICE_S))  # a cancellation is seen between two slices

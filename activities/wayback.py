@@ -27,7 +27,7 @@ from lockstep.messages import (
     MoveBackRequest,
     RollbackResult,
 )
-from lockstep.ports import Selection, Target
+from lockstep.ports import Selection, Target, TargetState
 from lockstep.profile import EnvironmentSpec
 from lockstep.reports import RollbackReport
 from lockstep.trace import iter_record, run_header
@@ -170,14 +170,20 @@ class MoveBackActivities:
         bench.own(run, request.environment)
         spec = bench.environment(run, request.environment)
         to = from_text(request.to) if request.to else None
-        bench.ledger.hold_or_given_back(
-            spec.name,
-            run.service,
-            run.run_id,
-            request.epoch,
-            until_s=request.rollback_max_s + spec.lease_s,
-        )
         target = bench.target(spec)
+        try:
+            bench.ledger.hold_or_given_back(
+                spec.name,
+                run.service,
+                run.run_id,
+                request.epoch,
+                until_s=request.rollback_max_s + spec.lease_s,
+            )
+        except UnavailableError:
+            # The store is away, but the target itself still holds this epoch: exposure is lowered
+            # now, and a later attempt writes down that it was.
+            self._lower_without_records(request, target, to)
+            raise
         target.fence(request.epoch)
         weights = self._move(request, spec, target, to)
         health = self._health(request, spec, to)
@@ -186,6 +192,17 @@ class MoveBackActivities:
             target.retire(gone.hex(), request.epoch)
         report = self._report(request, spec, to, weights, health)
         return self._finish(request, spec, to, gone, report, health)
+
+    def _lower_without_records(
+        self, request: MoveBackRequest, target: Target, to: bytes | None
+    ) -> None:
+        """All traffic to the rollback release where it runs and this epoch is the target's own."""
+        state = target.state()
+        gone = from_text(request.withdraw)
+        held = state.fence_epoch == request.epoch
+        if held and to is not None and to != gone and state.of(to.hex()) is not None:
+            with shielded():
+                target.shift({gone.hex(): 0, to.hex(): 100}, request.epoch)
 
     def _move(
         self,
@@ -205,8 +222,9 @@ class MoveBackActivities:
         weights = {name: weight for name, weight in weights.items() if name in running}
         self._announce(request, spec, to, "intent")
         with shielded():
-            target.shift(weights, request.epoch)
-            state = confirm(target, weights)
+            if weights:
+                target.shift(weights, request.epoch)
+            state = self._confirmed(request, target, weights)
         if to is not None:
             instance = state.of(to.hex())
             if instance is None:
@@ -215,6 +233,28 @@ class MoveBackActivities:
             check_runs_exactly(instance, *wanted)
         self._announce(request, spec, to, "done")
         return {i.release: i.weight for i in state.instances}
+
+    def _confirmed(
+        self, request: MoveBackRequest, target: Target, weights: Mapping[str, int]
+    ) -> TargetState:
+        """Read back; after ``rollback_max_s`` an unhealthy target is a failure, not a wait.
+
+        Raises:
+            RefusedError: ROLLBACK_FAILED. A target out of reach is waited for without end.
+        """
+        try:
+            return confirm(target, dict(weights))
+        except UnavailableError as error:
+            if error.code == "SHIFT_UNCONFIRMED" and self._seconds_left(request) <= 0:
+                raise RefusedError("ROLLBACK_FAILED", error.cause) from None
+            raise
+
+    def _seconds_left(self, request: MoveBackRequest) -> float:
+        """Of ``rollback_max_s``, counted from when the way back was asked for."""
+        begun_s = self.bench.now_us() / MICROS
+        if activity.in_activity():
+            begun_s = activity.info().scheduled_time.timestamp()
+        return begun_s + request.rollback_max_s - self.bench.now_us() / MICROS
 
     def _announce(
         self, request: MoveBackRequest, spec: EnvironmentSpec, to: bytes | None, phase: str
@@ -239,7 +279,7 @@ class MoveBackActivities:
         """The rollback release's own health, until it is good or ``rollback_max_s`` has passed."""
         if to is None:
             return Health("verified", "nothing serves, as before the first release")
-        give_up = time.monotonic() + request.rollback_max_s
+        give_up = time.monotonic() + self._seconds_left(request)
         while True:
             health = self._look(request, spec, to)
             if health.word != "unhealthy" or time.monotonic() > give_up:

@@ -63,6 +63,8 @@ def adopt(stored: "Stored", target: Target, subject: Subject) -> Adopted:
     release = hashes.adoption_release_hash(sha256(record))
     lease = _take_lease(stored, subject, release)
     try:
+        # Who is fenced off learns it here, before a record of his enters the history.
+        target.fence(lease.epoch)
         if is_new:
             _store_record(stored, subject, lease.holder, record)
         _tell_target(stored, target, subject, instance, release, lease)
@@ -204,7 +206,6 @@ def _tell_target(
             write_id="-",
         )
 
-    target.fence(lease.epoch)
     if instance.release != release.hex():
         target.adopt(instance.release, release.hex(), lease.epoch)
     seen = target.state().of(release.hex())

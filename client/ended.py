@@ -1,6 +1,6 @@
 """A run as the store alone tells it: after its workflow is gone, or with no server at all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from client.run_status import SCHEMA_VERSION
@@ -57,7 +57,7 @@ def _document(
     }.get(action, "running")
     status = report.get("final_status", status)
     end = to_json_value(log.last.payload) if log.last else {}
-    stages = [_stage(stored, row) for row in report.get("stages", [])]
+    stages = [_stage(stored, looks) for looks in _by_stage(report.get("stages", []))]
     code, cause = report.get("code", end.get("code", "")), report.get("cause", "")
     if status == "running":
         cause = cause or "its log is open and no workflow answers for it"
@@ -71,7 +71,7 @@ def _document(
         "rollback_releases": dict(report.get("rollback_releases", {})),
         "status": status,
         "stage": "done" if action is RecoveryAction.COMMITTED else _last_stage(stages),
-        "epoch": max(report.get("epochs", {}).values(), default=0),
+        "epoch": max(report.get("epochs", {}).values(), default=None),
         "stages": stages,
         "environments": _environments(prepared["environments"], stages, status),
         "waits_for": "",
@@ -90,13 +90,23 @@ def _last_stage(stages: list[dict[str, Any]]) -> str:
     return stages[-1]["stage"] if stages else "preflight"
 
 
-def _stage(stored: "Stored", row: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage with its values and limits, read from its verdict."""
+def _by_stage(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The looks of each stage, in order."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["stage"], []).append(row)
+    return list(found.values())
+
+
+def _stage(stored: "Stored", looks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A stage as its last look left it, with values and limits read from that verdict."""
+    row = looks[-1]
     names = ("stage", "action", "outcome", "snapshot_hash", "verdict_hash", "started", "ended")
     verdict = cbor.decode(stored.cas.get(from_text(row["verdict_hash"])))
     return {
         **{name: row.get(name) for name in names},
-        "looks": 1,
+        "started": looks[0].get("started"),
+        "looks": len(looks),
         "summary": one_line(verdict["metrics"]),
     }
 

@@ -4,7 +4,9 @@ YAML is composed to nodes and turned into values here, so that each field has a 
 key, an alias or a tag is refused, and no constructor of the library ever runs.
 """
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +40,9 @@ def read_file(path: Path, *, size_max_bytes: int = DOCUMENT_MAX_BYTES) -> bytes:
         DataError: DOCUMENT_INVALID; absent, not a plain file, unreadable or too large.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(0, "not a plain file")
             data = file.read(size_max_bytes + 1)
     except OSError as error:
         raise DataError(
@@ -47,6 +51,27 @@ def read_file(path: Path, *, size_max_bytes: int = DOCUMENT_MAX_BYTES) -> bytes:
     if len(data) > size_max_bytes:
         raise DataError("DOCUMENT_INVALID", f"larger than {size_max_bytes} bytes", place=str(path))
     return data
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe that nobody writes to would otherwise never open."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def path_of(text: str) -> Path:
+    """The path that an argument spells; nothing need be there.
+
+    Raises:
+        DataError: USAGE; empty, or what the system cannot even look up.
+    """
+    if not text.strip():
+        raise DataError("USAGE", "the argument is empty")
+    path = Path(text)
+    try:
+        path.exists()
+    except OSError as error:
+        raise DataError("USAGE", f"{text[:80]!r}: {error.strerror}") from None
+    return path
 
 
 def read_policy(path: Path) -> Policy:

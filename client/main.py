@@ -5,6 +5,7 @@ its line in the help. What is not built is not in the table. Exit codes: ``locks
 """
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -218,6 +219,9 @@ def _traceback() -> None:
 
 def main() -> None:
     """Entry point of both installed programs."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is no text must not break the tale
+            stream.reconfigure(errors="backslashreplace")
     name = os.path.basename(sys.argv[0]).removesuffix(".exe").removesuffix(".py")
     _leave(run(sys.argv[1:], program=name if name in PROGRAMS else PROGRAMS[0]))
 

@@ -123,6 +123,7 @@ def _yaml(value: Any) -> str:
 
     writer = YAML()
     writer.default_flow_style = False
+    writer.width = 10**6  # a folded value is one that no grep finds
     text = StringIO()
     writer.dump(json.loads(dumps(value)), text)
     return text.getvalue()

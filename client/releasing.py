@@ -308,8 +308,12 @@ def store_time(stored: Stored) -> str:
 
 
 def _key(context: Context, purpose: str, reference: str | None) -> "SigningKey":
-    from activities.adapters.secrets import resolve_key
+    from activities.adapters.secrets import is_reference, resolve_key
 
+    if reference is not None and not is_reference(reference):
+        raise DataError(
+            "USAGE", f"--key {reference[:80]!r} is no reference", hint="file:PATH or env:NAME"
+        )
     named = reference or context.keys.get(purpose)
     if named is None:
         raise DataError(

@@ -17,6 +17,7 @@ from lockstep.policy import Policy
 from lockstep.release.evidence import ReleaseEvidence
 from lockstep.run_book import Check, CheckOutcome, RunEvidence
 from lockstep.settings import Context
+from lockstep.trust.approvals import APPROVED_HASHES
 from lockstep.trust.certificate import read_certificate
 from lockstep.trust.equalities import Expected
 from lockstep.trust.verify import Rules, TrustData, verify_release
@@ -24,6 +25,7 @@ from lockstep.verify_run import verify_run
 from lockstep.wal import RECORDS_MAX
 
 if TYPE_CHECKING:
+    from lockstep.trust.equalities import Equality
     from lockstep.trust.report import TrustReport
 
 VERSIONS_MAX = 10_000
@@ -48,6 +50,7 @@ def run_evidence(context: Context, stored: Stored, run_id: str) -> RunEvidence:
     if not records:
         raise DataError("RUN_UNKNOWN", f"the store holds no log of run {run_id}")
     pointer = store.read(layout.committed(tenant, run_id))
+    reports = store.read(layout.reports(tenant, run_id))
     return RunEvidence(
         tenant_id=tenant,
         run_id=run_id,
@@ -55,7 +58,7 @@ def run_evidence(context: Context, stored: Stored, run_id: str) -> RunEvidence:
         wal_records=records,
         committed=pointer.body if pointer else None,
         trust_roots=_bodies(stored, layout.trust_roots_prefix(tenant), VERSIONS_MAX),
-        reports=stored.ledger.reports_index(run_id),
+        reports=reports.body if reports else None,
         trust_root_pin=pinned_root(context),
     )
 
@@ -168,14 +171,33 @@ def check_bundle(
 
 
 def _as_checks(report: "TrustReport") -> list[Check]:
-    """A trust report's checks and its nine equalities, in the words of ``verify``."""
-    found = [
-        Check(f"release/{one.name}", _OUTCOME_OF[one.outcome], one.detail, one.code or "")
-        for one in report.checks
-    ]
+    """A trust report's checks and its nine equalities, in the words of ``verify``.
+
+    What lacks nothing but an approval is not run: the approval's own check is the finding.
+    """
+    broken = [row for row in report.equalities if not row.equal]
+    waiting = [row.name for row in broken if _lacks_approval(row)]
+    rests = "rests on release/approvals"
+    found: list[Check] = []
+    for one in report.checks:
+        if one.name == "equalities" and waiting and len(waiting) == len(broken):
+            found.append(Check("release/equalities", CheckOutcome.NOT_RUN, rests))
+            continue
+        outcome = _OUTCOME_OF[one.outcome]
+        found.append(Check(f"release/{one.name}", outcome, one.detail, one.code or ""))
     for row in report.equalities:
+        name = f"release/equality {row.name}"
+        if row.name in waiting:
+            found.append(Check(name, CheckOutcome.NOT_RUN, rests))
+            continue
         outcome = CheckOutcome.PASS if row.equal else CheckOutcome.FINDING
         said = to_text(row.recomputed) if row.recomputed else ""
         code = "" if row.equal else "EQUALITY_FAILED"
-        found.append(Check(f"release/equality {row.name}", outcome, row.problem or said, code))
+        found.append(Check(name, outcome, row.problem or said, code))
     return found
+
+
+def _lacks_approval(row: "Equality") -> bool:
+    """Whether the claim is what the bytes give, and only nobody has approved it."""
+    claimed_well = row.claimed is not None and row.claimed == row.recomputed
+    return claimed_well and row.name in APPROVED_HASHES and row.approved is None

@@ -447,6 +447,7 @@ class CommitRequest(Message):
     cursor: TraceCursor
     checkpoint: DigestText
     epochs: dict[str, int]
+    rollback_releases: dict[str, DigestText] = Field(default_factory=dict)
 
 
 class CloseRequest(Message):
@@ -458,6 +459,8 @@ class CloseRequest(Message):
     code: str
     cause: Text
     rollback_reports: dict[str, DigestText]
+    epochs: dict[str, int] = Field(default_factory=dict)
+    rollback_releases: dict[str, DigestText] = Field(default_factory=dict)
 
 
 class EndResult(Message):

@@ -88,7 +88,12 @@ class DeploymentReport(Record):
     rollback_report_hashes: dict[str, Digest32]
     certificate_hash: Digest32 | None = None
     stages: list[dict[str, Any]]
-    """Newest look of each stage: stage, action, outcome, snapshot_hash, verdict_hash."""
+    """Every look: stage, action, outcome, snapshot_hash, verdict_hash, and its window as started
+    and ended."""
+    epochs: dict[str, int]
+    """Environment → lease epoch of this run there."""
+    rollback_releases: dict[str, Digest32]
+    """Environment → the release this run would have gone back to."""
     finished_at: Utc
 
 

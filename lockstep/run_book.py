@@ -4,7 +4,7 @@ Everything here is read in the form that the checks of ``lockstep.verify_run`` n
 believed only as far as its digest goes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -48,7 +48,8 @@ class RunEvidence:
     committed: bytes | None
     trust_roots: Sequence[bytes]
     """Every version the tenant published, as stored."""
-    reports: Mapping[str, bytes] | None = None
+    reports: bytes | None = None
+    """The stored bytes of REPORTS."""
     trust_root_pin: bytes | None = None
     """The digest the reader believes, where there is one."""
 

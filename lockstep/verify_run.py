@@ -7,7 +7,7 @@ comes back is a list of checks; one finding is enough to distrust the run (docs/
 
 from collections.abc import Callable
 
-from lockstep import cbor, hashes, lineage, trace
+from lockstep import cbor, hashes, layout, lineage, trace
 from lockstep.checkpoint import Checkpoint
 from lockstep.commit import Committed, RecoveryAction, recovery_action
 from lockstep.digest import sha256, to_text
@@ -27,6 +27,16 @@ from lockstep.run_book import (
 from lockstep.trust import certificate, root
 
 CHECKPOINTS_MAX = 10_000
+
+REPORT_KINDS = (
+    "preflight_report",
+    "trust_report",
+    "rollback_report",
+    "deployment_report",
+    "recovery_report",
+    "gate_report",
+)
+"""What REPORTS may list; each kind is also the name of its schema."""
 
 DECISIONS = ("authz_decision",)
 """Names in a trace's evidence whose hash binds values, not a stored object."""
@@ -292,21 +302,42 @@ def _rollback(book: RunBook) -> str:
 
 
 def _reports(book: RunBook) -> str:
-    reports = book.evidence.reports
-    if reports is None:
+    if book.evidence.reports is None:
         raise NotApplicable("the run has no reports yet")
+    if not book.log.terminal:
+        raise DataError("WAL_CORRUPTION", "REPORTS exist, but the log has not ended")
+    reports = _listed(book.evidence, book.evidence.reports)
     for kind, digest in reports.items():
         value = cbor.decode(book.object(digest, kind))
-        if type(value) is not dict or "schema_version" not in value:
+        if type(value) is not dict:
             raise DataError("RECORD_INVALID", f"{kind} is no report")
+        schema = f"lockstep.{kind.replace('_', '-')}.v1"
+        same("RECORD_INVALID", f"{kind} schema_version", schema, value.get("schema_version"))
         named = value.get("run_id", book.evidence.run_id)
         same("RECORD_INVALID", f"{kind} run_id", book.evidence.run_id, named)
         if "committed" in value:
             same("EQUALITY_FAILED", f"{kind} committed", book.committed, value["committed"])
-        if "trace_tail_hash" in value and book.log.terminal:
+        if "trace_tail_hash" in value:
             tail = book.end.get("trace_tail_hash")
             same("EQUALITY_FAILED", f"{kind} trace_tail_hash", tail, value["trace_tail_hash"])
     return f"{len(reports)} reports"
+
+
+def _listed(evidence: RunEvidence, raw: bytes) -> dict[str, bytes]:
+    """The kinds and digests that REPORTS lists."""
+    key = layout.reports(evidence.tenant_id, evidence.run_id)
+    try:
+        value = cbor.decode(raw)
+    except DataError as error:
+        raise DataError(error.code, f"REPORTS: {error.cause}", place=key) from None
+    if type(value) is not dict:
+        raise DataError("RECORD_INVALID", "REPORTS is no map", place=key)
+    for kind, digest in value.items():
+        if kind not in REPORT_KINDS:
+            raise DataError("RECORD_INVALID", f"REPORTS: no report is a {kind!r:.40}", place=key)
+        if type(digest) is not bytes or len(digest) != 32:
+            raise DataError("RECORD_INVALID", f"REPORTS: {kind} is no digest", place=key)
+    return value
 
 
 _CHECKS: tuple[tuple[str, tuple[str, ...], Callable[[RunBook], str]], ...] = (

@@ -35,7 +35,12 @@ UNREACHABLE_RETRY_MAX_S = 30
 LEASE_GRACE_S = 60
 # While a person is awaited the lease is renewed hourly (spec rollout §7).
 HOLD_RENEWAL = timedelta(hours=1)
+# Stale trust data is looked at again: soon at first, hourly in the end, so that a long weekend of
+# missing evidence fills no history.
 STALE_RETRY = timedelta(seconds=30)
+STALE_RETRY_MAX = timedelta(hours=1)
+MISSING_MEANS = ("CAPACITY", "CLOCK_SKEW", "STORE_UNREACHABLE", "STORE_ANSWER_UNKNOWN")
+"""Reasons to stop raising that are no harm: a shift waits for a person after its budget."""
 
 
 @workflow.defn(name=ENVIRONMENT)
@@ -112,6 +117,7 @@ class EnvironmentRollout:
 
     async def acquire(self) -> None:
         """Lease and promotion gate in one activity; a busy environment is waited for."""
+        patience = STALE_RETRY
         while True:
             self.orders.check()
             self.board.say("acquiring", f"lease and promotion gate of {self.plan.name}")
@@ -143,10 +149,11 @@ class EnvironmentRollout:
                 # Absence of evidence stops progress and is never a reason to go back.
                 self.board.say("held", f"{self.plan.name}: {answer.code}: {answer.detail}")
                 await self.orders.rest(
-                    STALE_RETRY,
+                    patience,
                     f"{answer.code} on {self.plan.name}: tried again",
-                    until_resume=True,
+                    resumes_seen=self.orders.resumes,
                 )
+                patience = min(patience * 2, STALE_RETRY_MAX)
             else:
                 raise StepFailed(answer.code or "EQUALITY_FAILED", answer.detail)
 
@@ -280,22 +287,21 @@ class EnvironmentRollout:
     async def while_paused(self) -> None:
         """Raising waits while an operator paused; judging and going back never do."""
         self.orders.check()
-        if not self.orders.paused:
-            return
-        self.board.say("paused", "resume by an operator")
-        workflow.upsert_search_attributes([STATUS.value_set("paused")])
-        await self.wait_for_person()
-        workflow.upsert_search_attributes([STATUS.value_set("running")])
+        while self.orders.paused:
+            self.board.say("paused", "resume by an operator")
+            workflow.upsert_search_attributes([STATUS.value_set("paused")])
+            await self.wait_for_person()
+            workflow.upsert_search_attributes([STATUS.value_set("running")])
 
     async def wait_for_person(self) -> None:
         """Renew the lease as ``waiting`` hourly until a resume or a stop."""
-        resumed = False
-        while not resumed:
+        seen = self.orders.resumes
+        while self.orders.resumes == seen:
             await self.hold_lease(waiting=True)
-            resumed = await self.orders.rest(
+            await self.orders.rest(
                 HOLD_RENEWAL,
                 f"{self.plan.name} waits for a person; renews its lease",
-                until_resume=True,
+                resumes_seen=seen,
             )
         await self.hold_lease(waiting=False)
 
@@ -323,8 +329,16 @@ class EnvironmentRollout:
     # ---- steps ----------------------------------------------------------------------------
 
     async def move(self, stub, request, activity_id: str, summary: str):
-        """One step that touches the target."""
-        return await self.orders.step(start_move(stub, request, self.plan, activity_id, summary))
+        """One step that touches the target; what is merely missing is waited for, with a person."""
+        while True:
+            handle = start_move(stub, request, self.plan, activity_id, summary)
+            try:
+                return await self.orders.step(handle)
+            except StepFailed as error:
+                if error.code not in MISSING_MEANS:
+                    raise
+                self.board.say("held", f"a person: {error.code}: {error.cause}")
+                await self.wait_for_person()
 
     # ---- ends -----------------------------------------------------------------------------
 
@@ -333,6 +347,8 @@ class EnvironmentRollout:
         if code == "FENCED":
             return self.result("fenced", code, cause)
         if self.epoch == 0:
+            # A stop may have thrown away the answer that brought a lease or a place in the line.
+            await self.hold_lease(waiting=False, free=True)
             status = {"LEASE_BUSY": "busy"}.get(code, "refused")
             return self.result(status, code, cause)
         if not self.touched:
@@ -369,9 +385,9 @@ class EnvironmentRollout:
             while True:
                 await self.wait_for_person()
         except BaseException as error:
-            if isinstance(error, StepFailed):
+            if isinstance(error, StepFailed) and error.code == "FENCED":
                 return self.result("fenced", error.code, error.cause)
-            if not (isinstance(error, Stopped) or is_cancelled_exception(error)):
+            if not (isinstance(error, Stopped | StepFailed) or is_cancelled_exception(error)):
                 raise
         return await self.go_back("ABORTED", f"after {code}: {cause}")
 

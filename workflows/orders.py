@@ -46,15 +46,19 @@ class Orders:
         if reason is not None:
             raise Stopped("ABORTED", reason or "the rollout was cancelled")
 
-    async def rest(self, duration: timedelta, summary: str, *, until_resume: bool = False) -> bool:
-        """One durable timer, cut short by a stop and, if asked, by a resume.
+    async def rest(
+        self, duration: timedelta, summary: str, *, resumes_seen: int | None = None
+    ) -> bool:
+        """One durable timer, cut short by a stop and by a resume beyond ``resumes_seen``.
 
         Returns whether a resume cut it short.
         """
-        resumes = self.resumes
         try:
             await workflow.wait_condition(
-                lambda: self.stop is not None or (until_resume and self.resumes > resumes),
+                lambda: (
+                    self.stop is not None
+                    or (resumes_seen is not None and self.resumes > resumes_seen)
+                ),
                 timeout=duration,
                 timeout_summary=summary,
             )

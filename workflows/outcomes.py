@@ -50,10 +50,11 @@ def no_worker(environment: m.EnvironmentQueue, error: ActivityError) -> m.CheckR
 
 def exit_after(code: str, *, failed: bool, touched: bool) -> int:
     """Exit code of a run that was not committed; the highest of those that apply wins."""
+    if exit_of(code) is Exit.IN_THE_WAY:
+        return Exit.IN_THE_WAY
     if exit_of(code) is Exit.EVIDENCE_REFUSED:
         return Exit.EVIDENCE_REFUSED
     if failed:
         return Exit.ROLLBACK_FAILED
-    if not touched and exit_of(code) is Exit.IN_THE_WAY:
-        return Exit.IN_THE_WAY
-    return Exit.ROLLED_BACK if touched else Exit.PREFLIGHT_REFUSED
+    stopped = exit_of(code) is Exit.ROLLED_BACK  # aborted or fenced
+    return Exit.ROLLED_BACK if touched or stopped else Exit.PREFLIGHT_REFUSED

@@ -4,9 +4,12 @@ Owns the run's status and its end. The order dev, staging, prod is this loop and
 production is not asked for before every earlier environment has passed in this very run.
 """
 
+from datetime import timedelta
+
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
+    ApplicationError,
     ChildWorkflowError,
     WorkflowAlreadyStartedError,
     is_cancelled_exception,
@@ -38,8 +41,15 @@ from workflows.steps import (
     start_control,
     start_environment_preflight,
     start_wait,
+    unstoppable,
 )
 from workflows.wayback import run_rollback
+
+# Asked for a busy environment again: soon at first, then once a minute.
+TURN_PAUSE_FIRST = timedelta(seconds=2)
+TURN_PAUSE_MAX = timedelta(seconds=60)
+NO_WAY_BACK = ("COMMITTED_CONFLICT", "RUN_ENDED", "WAL_CORRUPTION")
+"""Refusals of a commit after which only a person may act (spec bytes §6: fail closed)."""
 
 
 @workflow.defn(name=ROLLOUT)
@@ -77,6 +87,8 @@ class Rollout:
         self.waits_for = ""
         self.code, self.cause = "", ""
         self.epoch = 0
+        self.epochs: dict[str, int] = {}
+        self.last_status = "busy"
         self.started = clock(workflow.now())
         self.handled_actions: dict[str, m.ActionResult] = {}
 
@@ -115,16 +127,20 @@ class Rollout:
             self.status = m.RunStatusName.PAUSED if self.paused else m.RunStatusName.RUNNING
         result = m.ActionResult(accepted=True, status=self.status.value, detail=f"{name} accepted")
         self.handled_actions[action.action_id] = result
-        child = self.child
-        if child is not None and not child.done():
-            signal = m.OperatorSignal(action=name, reason=action.reason, principal=action.principal)
-            try:
-                await child.signal("operator", signal)
-            except Exception as error:
-                # The child ended meanwhile: the flag set above is seen at the next boundary.
-                workflow.logger.info("operator signal not delivered: %s", error)
+        await self.tell_child(name, action.reason, action.principal)
         self.say()
         return result
+
+    async def tell_child(self, action: str, reason: str, principal: str) -> None:
+        """Pass an order on; one that the child's end overtakes is seen at the next boundary."""
+        child = self.child
+        if child is None or child.done():
+            return
+        signal = m.OperatorSignal(action=action, reason=reason, principal=principal)
+        try:
+            await child.signal("operator", signal)
+        except ApplicationError as error:
+            workflow.logger.info("operator signal not delivered: %s", error)
 
     def ended(self) -> bool:
         return self.status in ENDED
@@ -185,6 +201,10 @@ class Rollout:
             return await self.commit()
         except BaseException as error:
             if isinstance(error, StepFailed):
+                if error.code in NO_WAY_BACK:
+                    # The log has a last record already: nothing may be moved on our word.
+                    code = Exit.EVIDENCE_REFUSED
+                    return self.end(m.RunStatusName.FAILED, code, error.code, error.cause)
                 return await self.go_back(error.code, error.cause)
             if isinstance(error, ActivityError) and not is_cancelled_exception(error):
                 failed = failure_of(error, "INTERNAL")
@@ -236,11 +256,12 @@ class Rollout:
         self.cursor = result.cursor
         self.checkpoint = result.checkpoint or self.checkpoint
         self.stages[plan.name] = result.stages
-        self.epoch = result.epoch
+        self.epoch = self.epochs[plan.name] = result.epoch
         if result.rollback_release:
             self.rollback_releases[plan.name] = result.rollback_release
         if result.rollback_report:
             self.rollback_reports[plan.name] = result.rollback_report
+        self.last_status = result.status
         if result.status != "passed":
             self.environment = plan.name
             failed = "ROLLBACK_FAILED" if result.status == "failed" else result.code
@@ -252,7 +273,9 @@ class Rollout:
         """Start the environment's workflow; its id is the mutex, so a busy one is waited for."""
         run = self.run_context
         self.environment = plan.name
+        patience = TURN_PAUSE_FIRST
         while True:
+            sent_paused = self.paused
             self.waits_for = f"{plan.name}"
             self.say()
             try:
@@ -285,18 +308,27 @@ class Rollout:
                     ) from None
                 self.waits_for = f"its turn on {plan.name}: another rollout is under way"
                 self.say()
-                await self.wait_for_turn(plan)
-        if self.abort_reason is not None:  # it arrived while the child was being started
-            signal = m.OperatorSignal(action="abort", reason=self.abort_reason, principal="rollout")
-            await self.child.signal("operator", signal)
+                await self.wait_for_turn(plan, patience)
+                patience = min(patience * 2, TURN_PAUSE_MAX)
+        # What was ordered while the child was being started is told now.
+        if self.abort_reason is not None:
+            await self.tell_child("abort", self.abort_reason, "rollout")
+        elif self.paused != sent_paused:
+            await self.tell_child("pause" if self.paused else "resume", "ordered", "rollout")
         try:
             return await self.child
         except ChildWorkflowError as error:
             if is_cancelled_exception(error):
                 raise
-            raise StepFailed("INTERNAL", f"{plan.name} ended: {error.cause or error}") from None
+            # Terminated, or stopped by the server: no code of its own ran, its weight is unknown.
+            self.last_status = "failed"
+            raise StepFailed(
+                "ROLLBACK_FAILED",
+                f"{plan.name} was ended from outside, weight unknown: {error.cause or error}",
+            ) from None
 
-    async def wait_for_turn(self, plan: m.EnvironmentPlan) -> None:
+    async def wait_for_turn(self, plan: m.EnvironmentPlan, patience: timedelta) -> None:
+        """Until the lease can be taken, and a while longer: its workflow may be about to end."""
         handle = start_wait(self.run_context, plan.name)
         await workflow.wait_condition(lambda: handle.done() or self.abort_reason is not None)
         if not handle.done():
@@ -304,26 +336,38 @@ class Rollout:
             await settle(handle)
         self.check_abort()
         await handle
+        try:
+            await workflow.wait_condition(
+                lambda: self.abort_reason is not None,
+                timeout=patience,
+                timeout_summary=f"{plan.name} is asked for again",
+            )
+        except TimeoutError:
+            return
+        self.check_abort()
 
     async def commit(self) -> m.RolloutResult:
         self.check_abort()
         self.environment = ""
         self.waits_for = "the commit"
         self.say()
-        ended: m.EndResult = await start_control(
+        commit = start_control(
             stubs.commit,
             m.CommitRequest(
                 run=self.run_context,
                 cursor=self.cursor,
                 checkpoint=self.checkpoint,
-                epochs={
-                    name: result.epoch
-                    for name, result in zip(self.passed_names, self.passed, strict=True)
-                },
+                epochs=self.epochs,
+                rollback_releases=self.rollback_releases,
             ),
             "commit",
             "certificate, FINALIZE, COMMITTED, CURRENT",
         )
+        try:
+            # From here on a cancellation comes too late: it must not part the log from the world.
+            ended: m.EndResult = await unstoppable(commit)
+        except ActivityError as error:
+            raise failure_of(error, "INTERNAL") from error
         return self.finish(ended, m.RunStatusName.SUCCESS, Exit.DONE)
 
     # ---- ends -----------------------------------------------------------------------------
@@ -343,15 +387,16 @@ class Rollout:
         # The environment that failed went back by itself; those that passed are restored here,
         # newest first, each under a fresh lease and only where it still serves this release.
         for name in reversed(self.passed_names):
-            if self.plan_of(name).lower_environments == "restore":
-                failed |= not await self.restore(name, code, cause)
+            plan = self.plan_of(name)
+            if plan.production or plan.lower_environments == "restore":
+                failed |= not await self.restore(plan, code, cause)
         status = m.RunStatusName.FAILED if failed else m.RunStatusName.ROLLED_BACK
-        touched = bool(self.passed_names) or self.epoch > 0
+        touched = bool(self.passed_names) or self.last_status not in ("busy", "refused")
         if not touched:
             status = m.RunStatusName.FAILED
         exit_code = exit_after(code, failed=failed, touched=touched)
         try:
-            ended: m.EndResult = await start_control(
+            close = start_control(
                 stubs.close,
                 m.CloseRequest(
                     run=self.run_context,
@@ -360,30 +405,37 @@ class Rollout:
                     code=code,
                     cause=cause[:600],
                     rollback_reports=self.rollback_reports,
+                    epochs=self.epochs,
+                    rollback_releases=self.rollback_releases,
                 ),
                 "close",
                 "write the reports and end the log",
             )
+            ended: m.EndResult = await unstoppable(close)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             closing = failure_of(error, "STORE_UNREACHABLE")
             return self.end(status, exit_code, code, f"{cause}; not closed: {closing.cause}")
         return self.finish(ended, status, exit_code)
 
-    async def restore(self, name: str, code: str, cause: str) -> bool:
-        plan = self.plan_of(name)
+    async def restore(self, plan: m.EnvironmentPlan, code: str, cause: str) -> bool:
+        """Send an environment that had passed back; whether that came out right.
+
+        Production still holds its lease, for it serves only from COMMITTED on; the others gave
+        theirs back and go back only where they still serve this release.
+        """
+        name, held = plan.name, plan.production
         known = self.passed[self.passed_names.index(name)]
         back = await run_rollback(
             m.RollbackRequest(
                 run=self.run_context,
                 environment=name,
                 task_queue=plan.task_queue,
-                expected_epoch=known.epoch + 1,
+                epoch=known.epoch if held else 0,
+                expected_epoch=known.epoch if held else known.epoch + 1,
                 reason_code=code,
-                reason=f"a later environment failed: {cause}"[:600],
+                reason=(cause if held else f"a later environment failed: {cause}")[:600],
                 to=known.rollback_release,
-                only_if_serving=self.run_context.release_hash,
+                only_if_serving=None if held else self.run_context.release_hash,
                 rollback_max_s=plan.rollback_max_s,
                 cursor=self.cursor,
             )

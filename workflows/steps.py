@@ -10,7 +10,12 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    TimeoutError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from lockstep.messages import EnvironmentPlan, RunContext, WaitForLeaseRequest
@@ -71,6 +76,8 @@ class StepFailed(Exception):
 def failure_of(error: BaseException, fallback: str) -> StepFailed:
     """The registered code and sentence inside an activity's failure."""
     cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, TimeoutError) and isinstance(cause.cause, ApplicationError):
+        cause = cause.cause  # a budget ran out: what kept the step from being done is the reason
     if isinstance(cause, ApplicationError) and cause.type:
         return StepFailed(cause.type, cause.message)
     return StepFailed(fallback, f"{type(cause).__name__}: {cause}"[:300])
@@ -106,8 +113,10 @@ def start_move(stub: Any, request: Any, plan: EnvironmentPlan, activity_id: str,
         task_queue=plan.task_queue,
         activity_id=activity_id,
         summary=summary,
-        start_to_close_timeout=max(STEP_TIMEOUT, timedelta(seconds=plan.progress_deadline_s)),
-        schedule_to_close_timeout=MOVE_BUDGET + timedelta(seconds=plan.progress_deadline_s),
+        start_to_close_timeout=STEP_TIMEOUT
+        + timedelta(seconds=plan.progress_deadline_s + plan.settle_s),
+        schedule_to_close_timeout=MOVE_BUDGET
+        + timedelta(seconds=plan.progress_deadline_s + plan.settle_s),
         heartbeat_timeout=HEARTBEAT,
         retry_policy=STEP_RETRIES,
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -116,7 +125,7 @@ def start_move(stub: Any, request: Any, plan: EnvironmentPlan, activity_id: str,
 
 
 def start_evaluate(request: Any, plan: EnvironmentPlan, activity_id: str, summary: str) -> Any:
-    """Freeze and judge: moves nothing, so a stop need not wait for it."""
+    """Freeze and judge. The last one of an environment moves ``serving``: it ends by itself."""
     return workflow.start_activity(
         stubs.evaluate,
         request,
@@ -126,7 +135,7 @@ def start_evaluate(request: Any, plan: EnvironmentPlan, activity_id: str, summar
         start_to_close_timeout=STEP_TIMEOUT,
         heartbeat_timeout=HEARTBEAT,
         retry_policy=STEP_RETRIES,
-        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         priority=STEP_PRIORITY,
     )
 
@@ -178,6 +187,19 @@ def start_wait(run: RunContext, environment: str) -> Any:
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
         priority=STEP_PRIORITY,
     )
+
+
+async def unstoppable(handle: asyncio.Task) -> Any:
+    """Await what no cancellation may interrupt: the way back, the commit, the end of a log.
+
+    Only the primary task of a workflow is cancelled; ``handle`` is another and goes on.
+    """
+    while True:
+        try:
+            return await asyncio.shield(handle)
+        except asyncio.CancelledError:
+            if handle.done():
+                raise
 
 
 async def settle(handle: asyncio.Task) -> None:

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
 from workflows import stubs
 from workflows.client_api import CONTROL_QUEUE, QUERY_STATUS, ROLLBACK, STATUS, rollback_id
 from workflows.details import rollback_details
-from workflows.steps import failure_of, start_control, start_move_back
+from workflows.steps import failure_of, start_control, start_move_back, unstoppable
 
 
 @workflow.defn(name=ROLLBACK)
@@ -39,7 +39,7 @@ class Rollback:
         self.say("moving traffic back")
         name = request.environment
         try:
-            moved = await start_move_back(
+            moving = start_move_back(
                 m.MoveBackRequest(
                     run=request.run,
                     environment=name,
@@ -55,6 +55,7 @@ class Rollback:
                 f"{name}/rollback",
                 f"traffic of {name} back",
             )
+            moved = await unstoppable(moving)
         except ActivityError as error:
             failed = failure_of(error, "ROLLBACK_FAILED")
             status = "fenced" if failed.code == "FENCED" else "failed"
@@ -76,7 +77,7 @@ class Rollback:
             )
         self.say("taking the lease")
         try:
-            return await start_control(
+            beginning = start_control(
                 stubs.begin_rollback,
                 m.BeginRollbackRequest(
                     run=request.run,
@@ -90,6 +91,7 @@ class Rollback:
                 f"{request.environment}/rollback-begin",
                 f"a fresh lease of {request.environment} for the way back",
             )
+            return await unstoppable(beginning)
         except ActivityError as error:
             failed = failure_of(error, "ROLLBACK_FAILED")
             return m.BeginRollbackResult(
@@ -101,7 +103,7 @@ class Rollback:
 
     async def close(self, moved: m.RollbackResult) -> m.RollbackResult:
         good = moved.status in ("verified", "unverified")
-        ended: m.EndResult = await start_control(
+        closing = start_control(
             stubs.close,
             m.CloseRequest(
                 run=self.request.run,
@@ -114,6 +116,7 @@ class Rollback:
             "close",
             "write the reports and end the log",
         )
+        ended: m.EndResult = await unstoppable(closing)
         report = ended.reports.get("rollback_report", moved.report)
         return moved.model_copy(update={"report": report})
 
@@ -139,35 +142,36 @@ async def run_rollback(request: m.RollbackRequest) -> m.RollbackResult:
 
     Its id carries the epoch, so that the same way back is never started twice.
     """
-    identity = request.run
     try:
-        handle = await workflow.start_child_workflow(
-            ROLLBACK,
-            request,
-            id=rollback_id(
-                identity.tenant_id, request.environment, identity.service, request.expected_epoch
-            ),
-            task_queue=CONTROL_QUEUE,
-            result_type=m.RollbackResult,
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-            static_summary=f"{identity.service}: {request.environment} back, {request.reason_code}",
-        )
+        # In a task of its own: a cancellation that arrives now must not undo the start.
+        handle = await unstoppable(asyncio.create_task(_start_rollback(request)))
     except WorkflowAlreadyStartedError as error:
         return m.RollbackResult(
             status="failed", code="LEASE_BUSY", detail=str(error)[:600], cursor=request.cursor
         )
-    while True:
-        try:
-            return await asyncio.shield(handle)
-        except asyncio.CancelledError:
-            # The way back is never given up because its starter is cancelled.
-            continue
-        except ChildWorkflowError as error:
-            cause = error.cause or error
-            return m.RollbackResult(
-                status="failed",
-                code="ROLLBACK_FAILED",
-                detail=f"the way back ended: {cause}"[:600],
-                cursor=request.cursor,
-            )
+    try:
+        return await unstoppable(handle)
+    except ChildWorkflowError as error:
+        cause = error.cause or error
+        return m.RollbackResult(
+            status="failed",
+            code="ROLLBACK_FAILED",
+            detail=f"the way back ended: {cause}"[:600],
+            cursor=request.cursor,
+        )
+
+
+async def _start_rollback(request: m.RollbackRequest) -> workflow.ChildWorkflowHandle:
+    identity = request.run
+    return await workflow.start_child_workflow(
+        ROLLBACK,
+        request,
+        id=rollback_id(
+            identity.tenant_id, request.environment, identity.service, request.expected_epoch
+        ),
+        task_queue=CONTROL_QUEUE,
+        result_type=m.RollbackResult,
+        parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+        cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+        static_summary=f"{identity.service}: {request.environment} back, {request.reason_code}",
+    )

@@ -41,6 +41,12 @@ def _unresolved(reference: str, cause: str, hint: str = "") -> UnavailableError:
     )
 
 
+def is_reference(text: str) -> bool:
+    """Whether ``text`` has the form of a reference, built or not."""
+    scheme, _, name = text.partition(":")
+    return bool(name) and scheme in (*DEVELOPMENT_SCHEMES, *MANAGED_SCHEMES)
+
+
 def resolve_key(
     reference: str,
     *,
@@ -80,9 +86,14 @@ def resolve_key(
     return key
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe that nobody writes to would otherwise never open."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read_file(reference: str, path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:
                 raise _unresolved(

@@ -41,7 +41,12 @@ def adopt(
 
 
 def adopt_service(context, service: str, environment: str, policy, profile) -> dict:
-    """Adopt and describe it; the same call serves ``client demo``."""
+    """Adopt and describe it; the same call serves ``client demo``.
+
+    Raises:
+        DataError: USAGE; the policy is another service's, or the profile lacks the environment.
+        LockstepError: as ``client.adoption.adopt``, or the operator may not.
+    """
     from activities.adapters.targets import open_target
     from client.adoption import Subject
     from client.adoption import adopt as adopt_instance
@@ -50,7 +55,14 @@ def adopt_service(context, service: str, environment: str, policy, profile) -> d
     from client.releasing import store_time
     from lockstep import hashes
     from lockstep.digest import to_text
+    from lockstep.errors import DataError
 
+    if policy.service != service:
+        raise DataError(
+            "USAGE",
+            f"the policy is for service {policy.service}, not {service[:80]!r}",
+            hint="name the policy's service, or pass --policy FILE",
+        )
     spec = environment_of(profile, environment)
     stored = Stored(context)
     key = operator_key(context)

@@ -8,6 +8,7 @@ from client.output import emit, output_option, say
 from lockstep.errors import Exit
 
 SCHEMA_VERSION = "lockstep.conformance.v1"
+ROW_SCHEMA = "lockstep.conformance-row.v1"
 
 
 @click.group()
@@ -37,7 +38,7 @@ def run_vectors(file: Path, output: str) -> int:
         for result in results
     ]
     if output == "jsonl":
-        emit(rows, output)
+        emit([{"schema_version": ROW_SCHEMA, **row} for row in rows], output)
     else:
         value = {"schema_version": SCHEMA_VERSION, "agree": agree, "results": rows}
         emit(value, output, "\n".join(_line(row) for row in rows))

@@ -23,9 +23,10 @@ def explain(verdict: str, output: str) -> None:
 
     VERDICT is a file holding a gate report (JSON or CBOR), or its digest in the context's store.
     """
+    from client.files import path_of
     from lockstep.gates.explain import explain as sentences_of
 
-    path = Path(verdict)
+    path = path_of(verdict)
     if path.is_file():
         report, snapshot = _read_report(path), None
     else:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lockstep.policy import Policy
 
 SCHEMA_VERSION = "lockstep.gate-results.v1"
+ERROR_SCHEMA = "lockstep.gate-error.v1"
 FILES_MAX = 100_000
 
 
@@ -82,7 +83,8 @@ def _result(path: Path, name: str, policy: "Policy") -> dict[str, Any]:
     try:
         return {"file": name, **_judge(path, policy).to_json()}
     except LockstepError as error:
-        return {"file": name, "error": {"code": error.code, "cause": error.cause}}
+        told = {"code": error.code, "cause": error.cause}
+        return {"schema_version": ERROR_SCHEMA, "file": name, "error": told}
 
 
 def _line(result: dict[str, Any]) -> str:

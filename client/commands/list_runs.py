@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lockstep.settings import Context
 
 SCHEMA_VERSION = "lockstep.runs.v1"
+ROW_SCHEMA = "lockstep.runs-row.v1"
 
 OPEN_MAX = 1000
 """Open environments looked through; each service has one an environment at most."""
@@ -32,7 +33,7 @@ def list_runs(service: str | None, limit: int, output: str) -> int:
 
     runs = asyncio.run(_list(load(), service, limit))
     if output == "jsonl":
-        emit(runs, output)
+        emit([{"schema_version": ROW_SCHEMA, **one} for one in runs], output)
         return Exit.DONE
     emit({"schema_version": SCHEMA_VERSION, "runs": runs}, output, lambda value: _table(runs))
     return Exit.DONE

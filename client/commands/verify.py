@@ -1,7 +1,6 @@
 """``client verify RUN | BUNDLE | FILE``: recompute everything, with no server."""
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,10 +65,11 @@ def verification(context: "Context", stored: "Stored", subject: str) -> dict[str
 
 
 def _checks(context: "Context", stored: "Stored", subject: str) -> "tuple[str, list[Check]]":
+    from client.files import path_of
     from client.releasing import release_name, store_time
     from client.verifying import check_bundle, check_run
 
-    path, now = Path(subject), store_time(stored)
+    path, now = path_of(subject), store_time(stored)
     if path.is_dir() or (path.is_file() and path.suffix == ".tar"):
         from activities.adapters.bundle import read_bundle
 

@@ -128,6 +128,7 @@ def test_an_attempt_that_died_is_finished_by_the_next(
 ) -> None:
     with pytest.raises(UnavailableError):
         adopt(stored, Failing(target_of(agent), call), subject(agent, key))
+    assert len(stored.ledger.adoptions("dev", SERVICE)) == (0 if call == "fence" else 1)
     lease, _ = stored.ledger.lease("dev", SERVICE)
     assert lease is not None
     assert lease.state == "free"

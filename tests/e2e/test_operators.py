@@ -105,9 +105,9 @@ def test_a_source_out_of_reach_holds_and_never_rolls_back(world: World) -> None:
 
 
 def test_a_second_rollout_on_a_busy_environment_waits_for_its_turn(world: World) -> None:
-    first = begin(world, "1.3.0")
+    first_release, second_release = world.release("1.3.0"), world.release("1.3.1")
+    first = world.start(first_release, "--detach")["run_id"]
     until_stage(world, first, "dev/25")
-    second_release = world.release("1.3.1")
     second = world.start(second_release, "--detach")["run_id"]
     wait_until(
         lambda: (

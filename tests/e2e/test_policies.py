@@ -20,9 +20,9 @@ def test_a_busy_environment_is_refused_where_the_policy_says_so(worlds) -> None:
     world: World = worlds(**SMALL, bake_s=4, policy_extra={"concurrency": "refuse"})
     world.start_worker()
     world.adopt()
-    first = world.start(world.release("1.0.0"), "--detach")["run_id"]
+    release, second = world.release("1.0.0"), world.release("1.0.1")
+    first = world.start(release, "--detach")["run_id"]
     wait_until(lambda: "bake" in world.status(first)["waits_for"], "the first bake", 60)
-    second = world.release("1.0.1")
     told = world.start(second, expect=9)
     assert told["code"] == "LEASE_BUSY"
     assert share(world, "dev", second) == 0

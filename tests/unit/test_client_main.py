@@ -1,5 +1,7 @@
 """The frame of ``client``: its table of commands, how it ends, and what it leaves unimported."""
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -160,6 +162,16 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     )
     assert done.returncode == Exit.DONE
     assert done.stderr == ""
+
+
+def test_a_name_that_is_no_text_is_escaped_and_still_json(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("schema_version: lockstep.policy.v1\nservice: web\n")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / os.fsdecode(b"\xff")).write_text("nonsense")
+    words = [script("client"), "gate", "evaluate", "--snapshots", "in", "--policy", "policy.yaml"]
+    done = subprocess.run([*words, "--output", "jsonl"], capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (Exit.DONE, b"")
+    assert json.loads(done.stdout)["file"] == "\udcff"
 
 
 def test_both_names_are_installed_and_know_their_version() -> None:

@@ -38,6 +38,11 @@ def test_yaml_and_jsonl_hold_the_same_value() -> None:
     assert [json.loads(line) for line in lines] == [TWIN]
 
 
+def test_yaml_never_folds_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"cause": "word " * 60 + "end"}, "yaml")
+    assert capsys.readouterr().out.count("\n") == 1
+
+
 def test_the_last_form_named_wins() -> None:
     assert CliRunner().invoke(shown, ["--json", "--output", "jsonl"]).stdout.count("\n") == 1
 

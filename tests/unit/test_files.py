@@ -1,6 +1,7 @@
 """Files of people: found, read in each of their forms, and every error at its line."""
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,15 @@ def refused(path: Path) -> DataError:
     with pytest.raises(DataError) as raised:
         read_policy(path)
     return raised.value
+
+
+def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(DataError) as raised:
+            read_file(path)
+        assert raised.value.code == "DOCUMENT_INVALID"
+        assert raised.value.place == str(path)
 
 
 # ---- settings -------------------------------------------------------------------------------

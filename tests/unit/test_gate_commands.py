@@ -133,6 +133,9 @@ def test_a_folder_gives_one_line_a_file_and_exit_0(
     assert [line.get("outcome") for line in lines] == ["PASS", "FAIL", None, "PASS"]
     assert lines[2]["error"]["code"] == "DOCUMENT_INVALID"
     assert lines[2]["error"]["cause"]
+    schemas = ["lockstep.gate-report.v1"] * 4
+    schemas[2] = "lockstep.gate-error.v1"
+    assert [line["schema_version"] for line in lines] == schemas
 
 
 def test_a_folder_for_people_and_as_one_document(client: Client, rules: Path, folder: Path) -> None:
@@ -199,6 +202,38 @@ def test_what_is_neither_file_nor_digest_is_exit_2(client: Client, cas: Cas, wor
     code, _, err = client("explain", words)
     assert code == 2
     assert "neither a file nor a digest" in err
+
+
+def test_each_vector_is_a_row_with_its_schema(client: Client) -> None:
+    vectors = Path(__file__).parents[1] / "vectors" / "wal.json"
+    code, out, _ = client("conformance", "run", vectors, "--output", "jsonl")
+    assert code == 0
+    schemas = {json.loads(line)["schema_version"] for line in out.splitlines()}
+    assert schemas == {"lockstep.conformance-row.v1"}
+
+
+def test_another_service_than_the_policys_is_not_adopted(client: Client, cas: Cas) -> None:
+    assert client("init", "--service", "web")[0] == 0
+    pinned = ("--policy", "policy.yaml", "--profile", "profile.yaml")
+    code, _, err = client("adopt", "till", "--env", "dev", *pinned, "--json")
+    assert code == 2
+    assert "the policy is for service web" in json.loads(err)["cause"]
+
+
+@pytest.mark.parametrize("words", ["", " ", "x" * 5000])
+@pytest.mark.parametrize("command", ["explain", "verify"])
+def test_an_argument_that_can_be_no_name_is_exit_2(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "lockstep.toml").write_text(
+        'current = "dev"\n[contexts.dev]\ntenant_id = "demo"\n'
+        f'store = "{(tmp_path / "store").as_uri()}"\n'
+    )
+    code, out, err = client(command, "--json", words)
+    assert (code, out) == (2, "")
+    assert json.loads(err)["code"] == "USAGE"
 
 
 # ---- init -----------------------------------------------------------------------------------

@@ -266,6 +266,32 @@ def test_a_key_that_the_root_does_not_know_certifies_nothing(project: Project) -
     assert read_bundle(bundle).certificate is None
 
 
+@pytest.mark.parametrize("reference", ["", "bogus", "file:", "https://x"])
+def test_a_key_that_is_no_reference_is_a_usage_error(project: Project, reference: str) -> None:
+    bundle = project.pack()
+    assert project.client("release", "certify", bundle, "--key", reference) == Exit.USAGE
+    assert read_bundle(bundle).certificate is None
+
+
+def test_without_an_approval_there_is_one_finding(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = project.pack()
+    assert project.client("release", "certify", bundle) == Exit.DONE
+    capsys.readouterr()
+    assert project.client("verify", bundle, "--json") == Exit.EVIDENCE_REFUSED
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    findings = [one["code"] for one in checks if one["outcome"] == "finding"]
+    assert findings == ["APPROVAL_MISSING"]
+    left = [one["name"] for one in checks if one["outcome"] == "not_run"]
+    assert left == [
+        "release/equalities",
+        "release/equality trace_root_hash",
+        "release/equality checkpoint_hash",
+        "release/equality lineage_root_hash",
+    ]
+
+
 def test_a_context_with_another_pin_certifies_nothing(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from activities.adapters.secrets import (
     SigningKey,
+    is_reference,
     key_file_text,
     parse_key_file,
     resolve_key,
@@ -79,6 +80,18 @@ def test_what_cannot_be_resolved_says_why(reference: str) -> None:
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     refused(f"file:{tmp_path / 'none'}")
     refused(f"file:{tmp_path}")
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert "only its owner" in refused(f"file:{tmp_path / 'pipe'}").cause
+
+
+@pytest.mark.parametrize("text", ["file:a", "env:A", "vault:a/b"])
+def test_what_has_the_form_of_a_reference_is_one(text: str) -> None:
+    assert is_reference(text)
+    assert not is_reference(text.partition(":")[2])
+    assert not is_reference(text.partition(":")[0] + ":")
 
 
 def test_a_key_of_another_purpose_is_refused(key_file: Path) -> None:
