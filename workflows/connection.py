@@ -71,9 +71,10 @@ async def connect(
 
 def unreachable(address: str, error: BaseException) -> UnavailableError:
     """The one wording for a server that does not answer."""
+    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return UnavailableError(
         "TEMPORAL_UNREACHABLE",
-        f"no Temporal server answers: {type(error).__name__}",
+        f"no Temporal server answers: {why}",
         place=address,
         hint="client dev up, or check the context's temporal_address",
     )
