@@ -28,7 +28,6 @@ from workflows.steps import (
 )
 from workflows.wayback import run_rollback
 
-MICROSECOND = timedelta(microseconds=1)
 EXTEND_MIN_S = 1
 UNREACHABLE_RETRY_MAX_S = 30
 # The lease outlives the bake by this: the evaluation, its retries and a worker's restart.
